@@ -1,0 +1,29 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## make .venv with everything in it, under the tested versions
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 13) else "fellrec needs Python 3.11 or 3.12; this is " + sys.version.split()[0] + ". Use make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[embedded,dev]'
+	@touch $(STAMP)
+
+demo: setup ## train five clients on the sample set, then recommend (about three minutes on two cores)
+	$(VENV)/bin/fellrec demo
+
+test: setup ## all tests
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+
+lint: setup ## style
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+clean: ## remove the environment
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""What both apps share: data, models, scopes, metrics, messages. Knows neither app."""

@@ -1,0 +1,224 @@
+"""The typed configuration of a run, filled in one place from Flower's flat run configuration.
+
+Flower hands every app one flat mapping (``"train.learning-rate": 0.001``). :func:`from_flat` turns it into a
+:class:`RunConfig` or raises a :class:`~common.errors.ConfigError` that names the key, the value and the nearest right one.
+The defaults here are the defaults in ``pyproject.toml`` (a test holds them together).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import ConfigError
+
+Value = bool | int | float | str
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrAll = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, strict, without unknown keys; names are kebab-case outside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+    )
+
+
+class DataConfig(Section):
+    """Whose data, and how one data set is dealt to several simulated clients."""
+
+    sets: str = Field("sample:5", description="prepared data sets with their number of clients: 'films:1 games:4'")
+    partition: Literal["kmeans", "dirichlet", "user"] = Field("kmeans", description="how a set is dealt to its clients")
+    alpha: Positive = Field(0.5, description="concentration of the Dirichlet partition")
+    split: Literal["leave-last-out", "global-time"] = Field("leave-last-out", description="train / valid / test")
+    own_catalogue: bool = Field(False, description="a client's catalogue holds only what its own users touched")
+
+
+class ModelConfig(Section):
+    """The backbone, its text, and which of its tensors are trained."""
+
+    recommender: Literal["encoder"] = Field("encoder", description="which recommender")
+    name: str = Field("embedded", min_length=1, description="'embedded', a local folder, or a hub name")
+    adapter: Literal["lora", "full"] = Field("lora", description="low-rank adapters, or full fine-tuning")
+    lora_rank: Count = Field(8, description="rank r of the adapters")
+    lora_alpha: Positive = Field(16.0, description="scale of the adapters: alpha / r")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="dropout before the adapters")
+    lora_targets: str = Field("", description="comma-separated layer names; '' takes PEFT's choice for the model")
+    positions: Literal["model", "recformer"] = Field("model", description="add RecFormer's item and key/value embeddings")
+    pooling: Literal["auto", "mean", "first"] = Field("auto", description="how tokens become one vector")
+    history: Count = Field(8, description="newest items of the history that are read")
+    max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
+    item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item at most")
+    temperature: Positive = Field(0.05, description="scores are cosine / temperature")
+
+
+class TrainConfig(Section):
+    """The budget and the optimiser of one client in one round."""
+
+    examples: CountOrAll = Field(160, description="training examples per client (few-shot); 0 takes all")
+    resample: bool = Field(True, description="draw the examples anew each round, instead of once")
+    local_epochs: Count = Field(1, description="passes over the examples per round")
+    batch_size: Count = Field(16, description="examples per optimiser step")
+    learning_rate: Positive = Field(1e-3, description="AdamW's learning rate before pacing")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's weight decay")
+    freeze_items_from: CountOrAll = Field(0, description="round from which the item matrix stays (stage 2); 0: never")
+
+
+class EvaluateConfig(Section):
+    """How much is measured, and how what is served is put together."""
+
+    valid_users: CountOrAll = Field(128, description="validation users per client and round; 0 takes all")
+    test_users: CountOrAll = Field(0, description="test users per client at the end; 0 takes all")
+    batch_size: Count = Field(64, description="users or items per encoding")
+
+
+class FederationConfig(Section):
+    """Who must answer, and how long the server waits."""
+
+    quorum: Share = Field(0.6, description="share of the invited clients whose answers a round needs")
+    timeout: Positive = Field(3600.0, description="seconds that a round may take")
+    nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
+    patience: CountOrAll = Field(0, description="rounds without a better validation R@10 before the run stops; 0: never")
+
+
+class StrategyConfig(Section):
+    """Which assignment of scopes and rules (see ``server_app.strategies``)."""
+
+    name: Literal["fellrec", "fellrec-paper", "fedavg", "fedprox", "local", "centralised"] = Field(
+        "fellrec", description="the strategy"
+    )
+    average_rounds: Count = Field(3, description="the last rounds whose mixed adapters are averaged for the result")
+
+
+class FellrecConfig(Section):
+    """The settings of the strategy ``fellrec``, each of which can be switched off alone."""
+
+    attention: bool = Field(True, description="mix by similarity; off: everyone alike")
+    similarity: Literal["update", "round", "product", "raw"] = Field("update", description="of what the cosine is taken")
+    temperature: Positive = Field(1.0, description="sharpens the similarity below 1")
+    merge: Literal["factors", "product"] = Field("factors", description="mix A and B separately, or the product BA")
+    heating: bool = Field(True, description="harder clients take less from the others at first")
+    pacing: bool = Field(True, description="per-client learning rate, driven by the same heat")
+    alpha: Positive = Field(0.7, description="heat at round 0 is tanh(alpha)")
+    beta: Positive = Field(5.0, description="rounds scale of the heating")
+    loss_temperature: Positive = Field(0.05, description="softmax temperature over the clients' losses")
+    own_share: Literal["rule", "validated"] = Field("validated", description="own share from the rule, or chosen on validation data")
+    own_margin: Annotated[float, Field(ge=0)] = Field(2.0, description="standard errors that a larger own share must gain")
+
+
+class FedAvgConfig(Section):
+    """The settings of ``fedavg`` (and of ``fedprox``, which averages in the same way)."""
+
+    weights: Literal["size", "uniform"] = Field("size", description="clients count by their examples, or alike")
+
+
+class FedProxConfig(Section):
+    """The settings of ``fedprox``."""
+
+    mu: Positive = Field(0.01, description="weight of the proximal term mu / 2 |P - P_received|^2")
+
+
+class RunConfig(Section):
+    """Everything that decides a run."""
+
+    recipe: str = Field("", description="name of the recipe, for the run folder and the result")
+    run_name: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", description="folder of the run; '' makes one")
+    resume: bool = Field(False, description="go on with the run named in run-name after its last whole round")
+    home: str = Field("", description="overrides $FELLREC_HOME")
+    seed: CountOrAll = Field(0, description="of every random choice")
+    num_server_rounds: Count = Field(4, description="rounds")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    federation: FederationConfig = FederationConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    fellrec: FellrecConfig = FellrecConfig()
+    fedavg: FedAvgConfig = FedAvgConfig()
+    fedprox: FedProxConfig = FedProxConfig()
+
+
+def from_flat(flat: Mapping[str, Value]) -> RunConfig:
+    """The configuration from Flower's flat mapping; keys that are left out take their defaults.
+
+    Raises
+    ------
+    ConfigError : an unknown key (with the nearest right one), a wrong type, a value out of range (NaN and infinities
+        are always out of range), or settings that contradict each other.
+    """
+    known = dict(flatten(RunConfig()))
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r} (default {known[near[0]]!r})?" if near else "see docs/configuration.md"
+            raise ConfigError(f"unknown setting {key!r} = {value!r}", hint)
+        *sections, name = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    try:
+        config = RunConfig.model_validate(nested)
+    except ValidationError as error:
+        raise _named(error, flat, known) from None
+    _refuse_conflicts(config)
+    return config
+
+
+def flatten(config: Section, prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """The flat ``(key, value)`` pairs of a section, as Flower writes them."""
+    for name, field in type(config).model_fields.items():
+        value, key = getattr(config, name), f"{prefix}{field.alias or name.replace('_', '-')}"
+        if isinstance(value, Section):
+            yield from flatten(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _named(error: ValidationError, flat: Mapping[str, Value], known: Mapping[str, Value]) -> ConfigError:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    value, why, hint = flat.get(key), problem["msg"], f"the default is {known.get(key)!r}"
+    expected = problem.get("ctx", {}).get("expected")
+    if expected and isinstance(value, str):
+        options = [option.strip(" '") for option in expected.replace(" or ", ",").split(",")]
+        near = difflib.get_close_matches(value, options, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else hint
+    return ConfigError(f"setting {key!r} = {value!r}: {why}", hint)
+
+
+def _refuse_conflicts(config: RunConfig) -> None:
+    model, train, fellrec, strategy = config.model, config.train, config.fellrec, config.strategy.name
+    if model.item_tokens + 2 > model.max_tokens:
+        raise ConfigError(
+            f"'model.max-tokens' = {model.max_tokens!r} cannot hold one item of 'model.item-tokens' = {model.item_tokens!r}",
+            f"set 'model.max-tokens' to at least {model.item_tokens + 2}",
+        )
+    if train.freeze_items_from > config.num_server_rounds:
+        raise ConfigError(
+            f"'train.freeze-items-from' = {train.freeze_items_from!r} is after the last round, "
+            f"'num-server-rounds' = {config.num_server_rounds!r}",
+            "set it to 0 to never freeze the item matrix",
+        )
+    if model.adapter == "full" and strategy == "fellrec" and fellrec.merge == "product":
+        raise ConfigError(
+            "'fellrec.merge' = 'product' needs low-rank adapters, but 'model.adapter' = 'full'",
+            "set 'fellrec.merge' to 'factors'",
+        )
+    if model.adapter == "full" and strategy == "fellrec" and fellrec.similarity == "product":
+        raise ConfigError(
+            "'fellrec.similarity' = 'product' needs low-rank adapters, but 'model.adapter' = 'full'",
+            "set 'fellrec.similarity' to 'update'",
+        )

@@ -1,0 +1,56 @@
+"""The event log of a run: JSON lines, the one truth that progress, report and trackers read."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class EventLog:
+    """Appends events to ``events.jsonl`` and tells them to its listeners.
+
+    Every event has ``event`` (its kind), ``time`` (seconds since the epoch) and fields of its own. A field that is not
+    finite is written as null: a log must stay readable when a client sends nonsense.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._listeners: list[Callable[[Event], None]] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Calls ``listener`` with every later event."""
+        self._listeners.append(listener)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Appends one event; the line is on its way to the disk when this returns."""
+        line: Event = {"event": event, "time": round(self._clock(), 3), **fields}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(line), ensure_ascii=False) + "\n")
+        for listener in self._listeners:
+            listener(line)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a log in order; a last line that is still being written is left out."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
