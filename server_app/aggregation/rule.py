@@ -1,0 +1,85 @@
+"""What a rule of aggregation is given, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.errors import MessageError
+from common.low_rank import Adapter, Merge
+from server_app.aggregation.adapter import check_names
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What the n clients of a round sent, in one order.
+
+    Attributes
+    ----------
+    clients : their keys.
+    adapters : what each sent, fp32, one set of names for all; ranks may differ between clients.
+    start : what each began the round from.
+    origin : the common adapter that the run began from (P_0).
+    losses : mean training loss of the round, [n].
+    sizes : training examples, [n], none negative and not all zero.
+    heats : w_c(t), [n], in (0, 1]; ones where heating is off.
+
+    Raises
+    ------
+    MessageError : lengths or names that do not fit together, or a number that is not finite or out of its range.
+    """
+
+    clients: tuple[str, ...]
+    adapters: Sequence[Adapter]
+    start: Sequence[Adapter]
+    origin: Adapter
+    losses: Tensor
+    sizes: Tensor
+    heats: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.clients or len(set(self.clients)) < len(self.clients):
+            raise MessageError(f"clients of the round are {self.clients!r}", "pass at least one, each once")
+        for field in ("adapters", "start", "losses", "sizes", "heats"):
+            if len(getattr(self, field)) != len(self.clients):
+                raise MessageError(
+                    f"{field} holds {len(getattr(self, field))!r} entries for {len(self.clients)!r} clients",
+                    "pass one entry for each client, in one order",
+                )
+        for field in ("losses", "sizes", "heats"):
+            self._check_numbers(field)
+        if not float(self.sizes.double().sum()) > 0:
+            raise MessageError("sizes are all zero", "a client counts its training examples")
+        labels = [f"{what} {client!r}" for what in ("client", "the start of client") for client in self.clients]
+        check_names([*self.adapters, *self.start, self.origin], [*labels, "the origin"])
+        for client, adapter in zip(self.clients, self.adapters, strict=True):
+            for name, tensor in adapter.items():
+                if not torch.isfinite(tensor).all():
+                    raise MessageError(
+                        f"tensor {name!r} of client {client!r} is not finite", "lower that client's learning rate"
+                    )
+
+    def _check_numbers(self, field: str) -> None:
+        for client, value in zip(self.clients, getattr(self, field).tolist(), strict=True):
+            finite = abs(value) < float("inf")
+            if not finite or (field == "sizes" and value < 0) or (field == "heats" and not 0 < value <= 1):
+                raise MessageError(
+                    f"{field} of client {client!r} is {value!r}", "losses are finite, sizes >= 0, heats in (0, 1]"
+                )
+
+
+class Rule(Protocol):
+    """A rule of aggregation: a frozen dataclass of its settings."""
+
+    @property
+    def merge(self) -> Merge:
+        """How the adapters are mixed."""
+        ...
+
+    def weights(self, updates: Updates) -> Tensor:
+        """The mixing matrix, float64 [n, n]: row i is what receiver i takes of each sender; rows sum to one."""
+        ...
