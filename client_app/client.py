@@ -1,0 +1,109 @@
+"""One client: what it does with a task. It knows messages, not Flower's transport."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+
+from client_app.cost import client_cost
+from client_app.holding import Holding
+from client_app.memory import Memory
+from client_app.node import all_clients, clients_here, memory_folder, node_home
+from client_app.outbox import Outbox
+from client_app.ranking import baseline_scorers, rank, recommender_scorer, summary
+from client_app.start import start
+from client_app.training import Shelf, train
+from common.config import ModelConfig, RunConfig, Value
+from common.data.split import Part
+from common.errors import MessageError
+from common.messages import POOL, ClientFacts, EvaluateReport, Task, TrainReport
+from common.recommenders.build import build
+from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.state import trained_state
+
+
+@lru_cache(maxsize=1)
+def recommender_for(model: ModelConfig, seed: int) -> EncoderRecommender:
+    """The recommender of this configuration, kept while the process lives.
+
+    Flower's simulation serves several clients from one process. Only base weights carry over from one to the next:
+    every task loads all trained tensors anew, or is refused.
+    """
+    return build(model, seed)
+
+
+class Client:
+    """A client of this node.
+
+    Raises
+    ------
+    MessageError : this node does not host ``task.client``.
+    """
+
+    def __init__(self, config: RunConfig, node: Mapping[str, Value], task: Task) -> None:
+        self._config, self._task = config, task
+        self._holdings = holdings(config, node, task.client)
+        self._memory = Memory(memory_folder(config, node, task.run, task.client))
+        self._recommender = recommender_for(config.model, config.seed)
+
+    def train(self) -> TrainReport:
+        """Measures the model the round starts from, trains it, and reports."""
+        config, task, recommender = self._config, self._task, self._recommender
+        clock = time.perf_counter()
+        first, *others = self._holdings
+        begun = start(recommender, first, recommender.catalogue_index(first.dataset.catalogue), task, self._memory, config)
+        shelves = [begun.shelf, *(self._shelf(holding) for holding in others)]
+        measured = time.perf_counter()
+        learned = train(recommender, shelves, config, task.client, task.round, task.learning_rate)
+        trained = time.perf_counter()
+        return TrainReport(
+            client=task.client,
+            round=task.round,
+            adapter=Outbox(config.strategy.name, task.adapter).adapter(trained_state(recommender)),
+            loss=learned.loss,
+            examples=learned.examples,
+            share=begun.share,
+            validation=begun.validation,
+            seconds={"evaluate": measured - clock, "train": trained - measured},
+        )
+
+    def evaluate(self) -> EvaluateReport:
+        """Measures the final model and the baselines on test users."""
+        config, task, recommender = self._config, self._task, self._recommender
+        clock = time.perf_counter()
+        (holding,) = self._holdings
+        begun = start(recommender, holding, recommender.catalogue_index(holding.dataset.catalogue), task, self._memory, config)
+        cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
+        scorers = {"test": recommender_scorer(recommender, begun.shelf), **baseline_scorers(begun.shelf)}
+        rankings = {
+            name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases)) for name, scorer in scorers.items()
+        }
+        return EvaluateReport(
+            client=task.client,
+            round=task.round,
+            share=begun.share,
+            rankings=rankings | {"validation": begun.validation},
+            seconds={"evaluate": time.perf_counter() - clock},
+            cost=client_cost(recommender, begun.shelf, config),
+        )
+
+    def _shelf(self, holding: Holding) -> Shelf:
+        texts = self._recommender.catalogue_index(holding.dataset.catalogue)
+        return Shelf(holding, texts, self._recommender.encode_items(texts, self._config.evaluate.batch_size))
+
+
+def holdings(config: RunConfig, node: Mapping[str, Value], client: str) -> list[Holding]:
+    """The client's holding; for the pool of centralised training, everybody's."""
+    if client == POOL:
+        everyone = all_clients(config, node_home(config, node))
+        return [Holding.load(name, folder, config.data.split) for name, folder in everyone.items()]
+    here = clients_here(config, node)
+    if client not in here:
+        raise MessageError(f"this node does not host client {client!r}", f"it hosts {', '.join(here)}")
+    return [Holding.load(client, here[client], config.data.split)]
+
+
+def facts(config: RunConfig, node: Mapping[str, Value]) -> tuple[ClientFacts, ...]:
+    """What the node tells of its clients."""
+    return tuple(Holding.load(name, folder, config.data.split).facts() for name, folder in clients_here(config, node).items())

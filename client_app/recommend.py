@@ -1,0 +1,63 @@
+"""Recommendations for one user of a client, made on the client from its own data and its own adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from client_app.holding import Holding
+from common.config import RunConfig
+from common.errors import DataError
+from common.low_rank import Adapter
+from common.recommenders.build import build
+from common.recommenders.state import load_trained
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """A user's history, newest first, and what is recommended, best first; titles with scores (cosine / temperature)."""
+
+    client: str
+    user: str
+    history: list[str]
+    recommended: list[tuple[str, float]]
+
+
+def recommend(config: RunConfig, client: str, folder: Path, adapter: Adapter, user: str = "", top: int = 10) -> Recommendations:
+    """The ``top`` unseen items for one user, or for the user with the median history length where none is named.
+
+    Raises
+    ------
+    DataError : the client has no such user.
+    """
+    holding = Holding.load(client, folder, config.data.split)
+    interactions, catalogue = holding.dataset.interactions, holding.dataset.catalogue
+    position = _user(holding, user)
+    seen = interactions.items[interactions.of_user(position)]
+    recommender = build(config.model, config.seed)
+    load_trained(recommender, adapter)
+    texts = recommender.catalogue_index(catalogue)
+    with torch.no_grad():
+        items = recommender.encode_items(texts, config.evaluate.batch_size)
+        scores = recommender.scores([seen], texts, items)[0]
+    scores[torch.as_tensor(np.unique(seen), dtype=torch.int64)] = -torch.inf
+    best = scores.topk(min(top, len(catalogue) - len(np.unique(seen))))
+    return Recommendations(
+        client,
+        interactions.user_keys[position],
+        [catalogue.titles[item] for item in seen[::-1]],
+        [(catalogue.titles[item], score) for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
+    )
+
+
+def _user(holding: Holding, user: str) -> int:
+    interactions = holding.dataset.interactions
+    if user:
+        if user not in interactions.user_keys:
+            raise DataError(f"client {holding.client!r} has no user {user!r}", f"the first is {interactions.user_keys[0]!r}")
+        return interactions.user_keys.index(user)
+    lengths = np.diff(interactions.offsets)
+    return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])

@@ -1,0 +1,90 @@
+"""Local steps: what a client does with its budget in one round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_app.holding import Holding
+from common.config import RunConfig
+from common.data.split import TrainingExamples
+from common.errors import ModelError
+from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.text import ItemTexts
+from common.seeds import derive
+
+
+@dataclass
+class Shelf:
+    """A holding with its catalogue as the recommender reads it: item texts, and this round's item matrix [n, H]."""
+
+    holding: Holding
+    texts: ItemTexts
+    items: Tensor
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a round of local training yields: the mean loss over all its examples, and how many there were."""
+
+    loss: float
+    examples: int
+
+
+def train(
+    recommender: EncoderRecommender, shelves: Sequence[Shelf], config: RunConfig, client: str, round_number: int, rate: float
+) -> Learned:
+    """Trains the recommender's adapter in place with AdamW at learning rate ``rate``.
+
+    ``shelves`` has one entry, but for centralised training, where it has one for each client; a batch never mixes them,
+    since each is ranked on its own catalogue. From the second local epoch on the item matrices are encoded anew by the
+    caller's choice of stage (RecFormer); within an epoch they are constant.
+
+    Raises
+    ------
+    ModelError : the loss is not finite.
+    """
+    trained = [parameter for parameter in recommender.parameters() if parameter.requires_grad]
+    received = [parameter.detach().clone() for parameter in trained]
+    optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=config.train.weight_decay)
+    proximal = config.fedprox.mu if config.strategy.name == "fedprox" else 0.0
+    frozen = 0 < config.train.freeze_items_from <= round_number
+    drawn = [shelf.holding.examples(config, round_number) for shelf in shelves]
+    total, count = 0.0, 0
+    recommender.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, "dropout", client, round_number))
+        for epoch in range(config.train.local_epochs):
+            if epoch and not frozen:
+                for shelf in shelves:
+                    shelf.items = recommender.encode_items(shelf.texts, config.evaluate.batch_size)
+            shuffle = np.random.default_rng(derive(config.seed, "batches", client, round_number, epoch))
+            for place, rows in _batches([len(examples) for examples in drawn], config.train.batch_size, shuffle):
+                histories, targets = _rows(drawn[place], rows)
+                loss = recommender.loss(histories, targets, shelves[place].texts, shelves[place].items)
+                if not torch.isfinite(loss):
+                    raise ModelError(f"client {client!r}: the loss became {loss.item()!r}", "lower 'train.learning-rate'")
+                penalty = sum((p - q).pow(2).sum() for p, q in zip(trained, received, strict=True)) if proximal else 0.0
+                optimiser.zero_grad(set_to_none=True)
+                (loss + proximal / 2 * penalty).backward()
+                optimiser.step()
+                total, count = total + loss.item() * len(rows), count + len(rows)
+    recommender.eval()
+    return Learned(total / count, count)
+
+
+def _batches(sizes: Sequence[int], batch: int, shuffle: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """Shuffled batches of each shelf, in shuffled order over the shelves."""
+    cut = []
+    for place, size in enumerate(sizes):
+        order = shuffle.permutation(size)
+        cut += [(place, order[start : start + batch]) for start in range(0, size, batch)]
+    yield from (cut[position] for position in shuffle.permutation(len(cut)))
+
+
+def _rows(examples: TrainingExamples, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    return [examples.histories[row] for row in rows], examples.targets[rows]

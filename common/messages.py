@@ -1,0 +1,290 @@
+"""What server and clients say to each other: Flower's records are made and read here and nowhere else.
+
+Per round and client one message goes out and one comes back. Each has at most the records that Flower's own tools
+expect (``arrays``, ``config``, ``metrics``); a client's own last adapter travels as ``own``, beside the mix.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from common.errors import MessageError
+from common.low_rank import Adapter
+from common.metrics import METRICS
+
+POOL = "pool"
+"""The one client of centralised training, which holds every client's data: a reference, only to be had in simulation."""
+
+
+@dataclass(frozen=True)
+class ClientFacts:
+    """What a client tells of its data: its set's name, counts, and digests of the whole and of the catalogue; never content."""
+
+    client: str
+    dataset: str
+    catalogue: str
+    digest: str
+    users: int
+    items: int
+    interactions: int
+    train_interactions: int
+    generated: bool
+    split: str
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Server to node, once: which fellrec is this, and whom does the node host?"""
+
+    app: str
+
+    def to_record(self) -> RecordDict:
+        return RecordDict({"config": ConfigRecord({"app": self.app})})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        return cls(app=_text(_config(record), "app"))
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Node to server: the clients that the node hosts."""
+
+    app: str
+    simulated: bool
+    clients: tuple[ClientFacts, ...]
+
+    def to_record(self) -> RecordDict:
+        rows = [json.dumps(asdict(facts)) for facts in self.clients]
+        return RecordDict({"config": ConfigRecord({"app": self.app, "simulated": self.simulated, "clients": rows})})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        config = _config(record)
+        rows = config.get("clients", [])
+        try:
+            facts = tuple(_typed(ClientFacts, json.loads(row)) for row in rows)
+        except (TypeError, ValueError) as error:
+            raise MessageError(f"roster: field 'clients' cannot be read: {error}") from error
+        return cls(app=_text(config, "app"), simulated=config.get("simulated") is True, clients=facts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Server to client: start from this adapter, and train (or measure) with it.
+
+    ``adapter`` is what the server mixed for this client; ``own``, where given, is what the client itself sent last:
+    the client may move towards it, as far as its validation data bear it out.
+    """
+
+    app: str
+    run: str
+    client: str
+    round: int
+    adapter: Adapter
+    own: Adapter | None = None
+    learning_rate: float = 0.0
+
+    def to_record(self) -> RecordDict:
+        config = {"app": self.app, "run": self.run, "client": self.client, "server-round": self.round}
+        record = RecordDict({"arrays": _arrays(self.adapter), "config": ConfigRecord(config)})
+        record["config"]["learning-rate"] = self.learning_rate
+        if self.own is not None:
+            record["own"] = _arrays(self.own)
+        return record
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        config = _config(record)
+        return cls(
+            app=_text(config, "app"),
+            run=_text(config, "run"),
+            client=_text(config, "client"),
+            round=int(_number(config, "server-round")),
+            adapter=_adapter(record, "arrays"),
+            own=_adapter(record, "own") if "own" in record.array_records else None,
+            learning_rate=_number(config, "learning-rate"),
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranking metrics of one recommender on one client; ``users`` tells how many users they are the mean of."""
+
+    users: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """Client to server after local training.
+
+    ``validation`` was measured before the first step, on the model that the round began with; ``share`` is the own
+    share that the client chose for it.
+    """
+
+    client: str
+    round: int
+    adapter: Adapter
+    loss: float
+    examples: int
+    share: float
+    validation: Ranking
+    seconds: Mapping[str, float]
+
+    def to_record(self) -> RecordDict:
+        metrics = {"loss": self.loss, "num-examples": self.examples, "share": self.share}
+        metrics |= _named("validation", self.validation) | {f"seconds.{k}": v for k, v in self.seconds.items()}
+        config = ConfigRecord({"client": self.client, "server-round": self.round})
+        return RecordDict({"arrays": _arrays(self.adapter), "metrics": MetricRecord(metrics), "config": config})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        config, metrics = _config(record), _metrics(record)
+        return cls(
+            client=_text(config, "client"),
+            round=int(_number(config, "server-round")),
+            adapter=_adapter(record, "arrays"),
+            loss=_number(metrics, "loss"),
+            examples=_counted(metrics, "num-examples"),
+            share=_number(metrics, "share"),
+            validation=_ranking(metrics, "validation"),
+            seconds=_group(metrics, "seconds"),
+        )
+
+
+Recommenders = Literal["test", "validation", "popularity", "item_knn"]
+RANKINGS: tuple[Recommenders, ...] = ("test", "validation", "popularity", "item_knn")
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """Client to server at the end: the final model and the baselines on the client's test users, and what it cost."""
+
+    client: str
+    round: int
+    share: float
+    rankings: Mapping[str, Ranking]
+    seconds: Mapping[str, float]
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+    def to_record(self) -> RecordDict:
+        metrics: dict[str, Any] = {"share": self.share}
+        for name, ranking in self.rankings.items():
+            metrics |= _named(name, ranking)
+        metrics |= {f"seconds.{k}": v for k, v in self.seconds.items()} | {f"cost.{k}": v for k, v in self.cost.items()}
+        config = ConfigRecord({"client": self.client, "server-round": self.round})
+        return RecordDict({"metrics": MetricRecord(metrics), "config": config})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        config, metrics = _config(record), _metrics(record)
+        return cls(
+            client=_text(config, "client"),
+            round=int(_number(config, "server-round")),
+            share=_number(metrics, "share"),
+            rankings={name: _ranking(metrics, name) for name in RANKINGS},
+            seconds=_group(metrics, "seconds"),
+            cost=_group(metrics, "cost"),
+        )
+
+
+def payload_bytes(record: RecordDict) -> int:
+    """Bytes of the tensors in a message, as they are stored for the wire."""
+    return sum(len(array.data) for arrays in record.array_records.values() for array in arrays.values())
+
+
+def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
+    """Refuses an adapter whose names, shapes or values are not what they must be.
+
+    Raises
+    ------
+    MessageError : naming the sender, the tensor and what is wrong with it.
+    """
+    if adapter.keys() != like.keys():
+        odd = sorted(adapter.keys() ^ like.keys())[0]
+        fault = "is missing" if odd in like else "is unknown"
+        raise MessageError(f"{sender}: tensor {odd!r} {fault}", "server and clients must use the same model and adapter settings")
+    for name, tensor in adapter.items():
+        if tensor.shape != like[name].shape:
+            raise MessageError(f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(like[name].shape)}")
+        if not torch.isfinite(tensor).all():
+            raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
+
+
+def _arrays(adapter: Adapter) -> ArrayRecord:
+    return ArrayRecord(OrderedDict(adapter))
+
+
+def _adapter(record: RecordDict, key: str) -> Adapter:
+    if key not in record.array_records:
+        raise MessageError(f"message has no record {key!r}")
+    try:
+        return dict(record.array_records[key].to_torch_state_dict())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MessageError(f"record {key!r} cannot be read: {error}") from error
+
+
+def _config(record: RecordDict) -> ConfigRecord:
+    if "config" not in record.config_records:
+        raise MessageError("message has no record 'config'")
+    return record.config_records["config"]
+
+
+def _metrics(record: RecordDict) -> MetricRecord:
+    if "metrics" not in record.metric_records:
+        raise MessageError("message has no record 'metrics'")
+    return record.metric_records["metrics"]
+
+
+def _text(config: Mapping[str, Any], key: str) -> str:
+    value = config.get(key)
+    if not isinstance(value, str) or not value:
+        raise MessageError(f"field {key!r} = {value!r} is no text")
+    return value
+
+
+def _number(record: Mapping[str, Any], key: str) -> float:
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise MessageError(f"field {key!r} = {value!r} is no finite number")
+    return value
+
+
+def _counted(record: Mapping[str, Any], key: str) -> int:
+    value = _number(record, key)
+    if value != int(value) or value < 0:
+        raise MessageError(f"field {key!r} = {value!r} is no count")
+    return int(value)
+
+
+def _named(name: str, ranking: Ranking) -> dict[str, float]:
+    return {f"{name}.users": ranking.users, **{f"{name}.{metric}": ranking.values[metric] for metric in METRICS}}
+
+
+def _ranking(metrics: Mapping[str, Any], name: str) -> Ranking:
+    values = {metric: _number(metrics, f"{name}.{metric}") for metric in METRICS}
+    for metric, value in values.items():
+        if not 0 <= value <= 1:
+            raise MessageError(f"field '{name}.{metric}' = {value!r} is not between 0 and 1")
+    return Ranking(_counted(metrics, f"{name}.users"), values)
+
+
+def _group(metrics: Mapping[str, Any], name: str) -> dict[str, float]:
+    return {key.removeprefix(f"{name}."): _number(metrics, key) for key in metrics if key.startswith(f"{name}.")}
+
+
+def _typed(kind: type[ClientFacts], row: dict[str, Any]) -> ClientFacts:
+    expected = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(kind)}
+    for name, python_type in expected.items():
+        if type(row.get(name)) is not python_type:
+            raise ValueError(f"{name!r} = {row.get(name)!r} is no {python_type.__name__}")
+    return kind(**{name: row[name] for name in expected})

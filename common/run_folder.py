@@ -1,0 +1,178 @@
+"""A run is a folder: configuration, event log, checkpoints, adapters, result.
+
+::
+
+    runs/<name>/config.json               the flat configuration
+                events.jsonl              the event log
+                checkpoints/round-0003/   manifest.json + tensors.safetensors, the last two kept
+                adapters/<client>.safetensors
+                result.json
+    runs/latest -> <name>
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from common.config import RunConfig, flatten, from_flat
+from common.errors import RunError
+from common.events import EventLog
+from common.home import runs_home
+from common.low_rank import Adapter
+
+KEPT_CHECKPOINTS = 2
+_CHECKPOINT = re.compile(r"round-(\d{4,})")
+
+
+class RunFolder:
+    """One run on disk. Every file is written to a temporary name, then renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, config: RunConfig, unique: str) -> RunFolder:
+        """A new folder, to which ``latest`` points from now on; ``unique`` tells runs of the same second apart.
+
+        Raises
+        ------
+        RunError : a run of this name exists already.
+        """
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        name = config.run_name or "-".join(part for part in (stamp, config.recipe, config.strategy.name, unique) if part)
+        path = runs_home(config.home) / name
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise RunError(f"run {name!r} exists already", "give another 'run-name', or set 'resume' to go on with it") from None
+        folder = cls(path)
+        folder._write_json("config.json", dict(flatten(config)))
+        folder._point_latest()
+        return folder
+
+    @classmethod
+    def find(cls, name: str, home: str = "") -> RunFolder:
+        """An existing run by its name (``latest`` is one), or by its path.
+
+        Raises
+        ------
+        RunError : there is no such run.
+        """
+        for path in (runs_home(home) / name, Path(name).expanduser()):
+            if (path / "config.json").is_file():
+                return cls(path.resolve())
+        existing = sorted(path.name for path in runs_home(home).glob("*") if (path / "config.json").is_file())
+        hint = f"the newest are {', '.join(existing[-3:])}" if existing else f"no run is in {runs_home(home)}"
+        raise RunError(f"no run {name!r}", hint)
+
+    @property
+    def events_path(self) -> Path:
+        """The event log's file."""
+        return self.path / "events.jsonl"
+
+    def events(self) -> EventLog:
+        """The run's event log, open for appending."""
+        return EventLog(self.events_path)
+
+    def config(self) -> RunConfig:
+        """The configuration the run was started with."""
+        return from_flat(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+
+    def save_checkpoint(self, round_number: int, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Writes the state after a round as one folder that is there whole or not at all; keeps the last two."""
+        final = self.path / "checkpoints" / f"round-{round_number:04d}"
+        partial = final.with_name(f".{final.name}.{os.getpid()}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        # Clients that were given the same adapter share its tensors in memory; a file holds each name by itself.
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
+        (partial / "manifest.json").write_text(json.dumps({"schema": 1, "round": round_number, **manifest}), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def last_checkpoint(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Manifest and tensors of the newest checkpoint, or None.
+
+        Raises
+        ------
+        RunError : it is damaged.
+        """
+        found = self._checkpoints()
+        if not found:
+            return None
+        try:
+            manifest = json.loads((found[-1] / "manifest.json").read_text(encoding="utf-8"))
+            return manifest, load_file(found[-1] / "tensors.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise RunError(f"checkpoint {str(found[-1])!r} is damaged: {error}", "delete it to go on from the one before") from error
+
+    def save_adapter(self, client: str, adapter: Adapter) -> None:
+        """Keeps the adapter that a client serves with."""
+        folder = self.path / "adapters"
+        folder.mkdir(exist_ok=True)
+        partial = folder / f".{client}.{os.getpid()}.part"
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in adapter.items()}, partial)
+        os.replace(partial, folder / f"{client}.safetensors")
+
+    def load_adapter(self, client: str) -> Adapter:
+        """The adapter that a client serves with.
+
+        Raises
+        ------
+        RunError : the run has none for this client.
+        """
+        path = self.path / "adapters" / f"{client}.safetensors"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "nobody yet"
+            raise RunError(f"run {self.name!r} has no adapter for client {client!r}", f"it has one for {known}")
+        return load_file(path)
+
+    def save_result(self, result: Mapping[str, Any]) -> None:
+        """Writes ``result.json``; a value that is not finite is an error, not a number."""
+        self._write_json("result.json", result)
+
+    def result(self) -> dict[str, Any]:
+        """The run's result.
+
+        Raises
+        ------
+        RunError : the run has not ended well.
+        """
+        path = self.path / "result.json"
+        if not path.is_file():
+            raise RunError(f"run {self.name!r} has no result", "it has not ended, or it failed: see its events.jsonl")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def _checkpoints(self) -> list[Path]:
+        found = [path for path in (self.path / "checkpoints").glob("round-*") if _CHECKPOINT.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("round-")))
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        partial = self.path / f".{name}.{os.getpid()}.part"
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, self.path / name)
+
+    def _point_latest(self) -> None:
+        link = self.path.parent / "latest"
+        partial = link.with_name(f".latest.{os.getpid()}")
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(self.path.name)
+        os.replace(partial, link)

@@ -1,0 +1,125 @@
+"""The ``fellrec`` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from client_app.node import all_clients
+from client_app.recommend import recommend as recommend_for
+from common.config import flatten
+from common.data.prepare import prepare
+from common.errors import FellrecError
+from common.home import data_home
+from common.run_folder import RunFolder
+from common.table import result_table
+from fellrec.recipes import read_recipe, settings
+from fellrec.simulation import simulate
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, rich_markup_mode=None, help=__doc__.split("\n")[0] + " Federated recommendation with language models, on Flower.")
+data = typer.Typer(no_args_is_help=True, help="Prepare data sets.")
+app.add_typer(data, name="data")
+console = Console(highlight=False, soft_wrap=True)
+
+Recipe = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
+Override = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a setting: key=value. May be repeated.")]
+Run = Annotated[str, typer.Argument(help="A run's name or folder; 'latest' is the newest.")]
+
+
+@app.command()
+def run(recipe: Recipe, override: Override = None, nodes: Annotated[int, typer.Option(help="Simulated SuperNodes; clients are dealt to them.")] = 2,
+        cpus: Annotated[int, typer.Option(help="CPU cores for each client at work.")] = 1) -> None:
+    """Simulate a federation with Flower, from start to result.
+
+    Example: fellrec run demo --set strategy.name=fedavg
+    """
+    simulate(*settings(read_recipe(recipe), override or []), nodes, cpus, console)
+
+
+@app.command()
+def demo(override: Override = None) -> None:
+    """Train on the generated sample set, then recommend for one user (about three minutes on two cores)."""
+    folder = simulate(*settings(read_recipe("demo"), override or []), 2, 1, console)
+    console.print()
+    _recommend(folder, "", "", 10)
+    console.print(f"\nrun: {folder.path}")
+
+
+@app.command()
+def show(run: Run = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False) -> None:
+    """Show a run's result: per client, beside the baselines."""
+    result = RunFolder.find(run).result()
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    for line in result_table(result):
+        console.print(line)
+
+
+@app.command()
+def recommend(run: Run = "latest", client: Annotated[str, typer.Option(help="The client; '' takes the first.")] = "",
+              user: Annotated[str, typer.Option(help="The user's own id; '' takes one of median activity.")] = "",
+              top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10) -> None:
+    """Recommend items to a user of a simulated run's client, with the history beside them.
+
+    Example: fellrec recommend latest --client ml-latest-small-0 --user 42
+    """
+    _recommend(RunFolder.find(run), client, user, top)
+
+
+@app.command()
+def check(recipe: Recipe, override: Override = None) -> None:
+    """Check a recipe without starting anything; prints every setting that it leads to."""
+    _, config = settings(read_recipe(recipe), override or [])
+    for key, value in flatten(config):
+        console.print(f"{key} = {json.dumps(value)}", markup=False)
+
+
+@data.command("prepare")
+def prepare_data(
+    name: Annotated[str, typer.Argument(help="sample, ml-latest-small, amazon-games, or a name for your own files.")],
+    raw: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
+    items: Annotated[Path | None, typer.Option(help="Your items: a CSV with an id, a title and any attributes.")] = None,
+    interactions: Annotated[Path | None, typer.Option(help="Your interactions: a CSV with user, item and, if known, timestamp.")] = None,
+    accept_licence: Annotated[bool, typer.Option(help="You have read and accept the data's terms (for downloads).")] = False,
+) -> None:
+    """Read a data set once and keep it under $FELLREC_HOME/data, ready for runs.
+
+    Example: fellrec data prepare shop --items items.csv --interactions log.csv
+    """
+    dataset, report, folder = prepare(name, raw, data_home(), accept_licence, items, interactions)
+    for line in report.lines():
+        console.print(line, markup=False)
+    console.print(f"{dataset.name}: {dataset.users} users, {len(dataset.catalogue)} items, {len(dataset.interactions)} interactions", markup=False)
+    console.print(f"licence: {dataset.licence}", markup=False)
+    console.print(f"prepared: {folder}", markup=False)
+
+
+def _recommend(folder: RunFolder, client: str, user: str, top: int) -> None:
+    config = folder.config()
+    clients = all_clients(config, config.home)
+    client = client or next(iter(clients))
+    if client not in clients:
+        raise FellrecError(f"run {folder.name!r} has no client {client!r}", f"it has {', '.join(clients)}")
+    found = recommend_for(config, client, clients[client], folder.load_adapter(client), user, top)
+    console.print(f"user {found.user} of client {found.client}", markup=False)
+    console.print("\nhistory, newest first:")
+    for title in found.history[:10]:
+        console.print(f"  {title}", markup=False)
+    console.print("\nrecommended:")
+    for place, (title, score) in enumerate(found.recommended, 1):
+        console.print(f"  {place:2d}. {title}  ({score:.2f})", markup=False)
+
+
+def main() -> None:
+    """Entry point: an error that fellrec foresaw is one line with a remedy, not a traceback."""
+    try:
+        app()
+    except FellrecError as error:
+        print(f"fellrec: {error}", file=sys.stderr)
+        sys.exit(1)

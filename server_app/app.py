@@ -1,0 +1,53 @@
+"""The ServerApp, a table of contents: configuration, run folder, strategy, rounds, result."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.config import RunConfig, from_flat
+from common.errors import FellrecError
+from common.recommenders.build import build
+from common.recommenders.state import trained_state
+from common.run_folder import RunFolder
+from common.table import result_table
+from server_app.clients import Clients
+from server_app.progress import Progress
+from server_app.result import result_of
+from server_app.rounds import Rounds
+from server_app.strategy import FederatedRecommenders
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Runs the federation that the run configuration describes."""
+    began, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    config = from_flat(context.run_config)
+    folder = _folder(config, f"{context.run_id & 0xFFFF:04x}")
+    log = folder.events()
+    log.listen(Progress())
+    log.write("run_started", run=folder.name, folder=str(folder.path), flower_run=str(context.run_id))
+    try:
+        origin = trained_state(build(config.model, config.seed))
+        strategy = FederatedRecommenders(config, folder.name, origin, Clients(), log)
+        rounds = Rounds(config, grid, strategy, folder, log)
+        rounds.run()
+        mode = "simulation" if strategy.clients.simulated else "deployment"
+        result = result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
+        folder.save_result(result)
+    except FellrecError as error:
+        log.write("run_failed", code=error.code, reason=str(error))
+        raise
+    except Exception as error:
+        log.write("run_failed", code="FR999", reason=f"unexpected {type(error).__name__}: {error}")
+        raise
+    log.write("run_ended", table=result_table(result), result=str(folder.path / "result.json"))
+
+
+def _folder(config: RunConfig, unique: str) -> RunFolder:
+    return RunFolder.find(config.run_name, config.home) if config.resume else RunFolder.create(config, unique)

@@ -1,0 +1,93 @@
+"""What the server knows of each client: its adapter, loss, pace and node. Keyed by the client's own name, never by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from common.errors import RunError
+from common.low_rank import Adapter
+from common.messages import ClientFacts, Ranking
+
+
+@dataclass
+class Member:
+    """One client.
+
+    Attributes
+    ----------
+    node : the Flower node that hosts it now; None while it is away.
+    mixed : the adapter that its next round starts from.
+    own : the adapter that it sent last; None before its first report.
+    heat : w_c of its last report; None before the first.
+    share : the own share that it chose last.
+    """
+
+    facts: ClientFacts
+    node: int | None
+    mixed: Adapter
+    own: Adapter | None = None
+    heat: float | None = None
+    share: float = 0.0
+    loss: float | None = None
+    examples: int = 0
+    validation: Ranking | None = None
+    bytes_down: list[int] = field(default_factory=list)
+    bytes_up: list[int] = field(default_factory=list)
+
+
+class Clients:
+    """The members of the federation, in the order of their names; ``simulated`` tells whether their nodes are real ones."""
+
+    def __init__(self) -> None:
+        self.simulated = False
+        self._members: dict[str, Member] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, Member]]:
+        return iter(sorted(self._members.items()))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, client: str) -> bool:
+        return client in self._members
+
+    def __getitem__(self, client: str) -> Member:
+        return self._members[client]
+
+    def present(self) -> dict[str, Member]:
+        """Those whose node is here."""
+        return {client: member for client, member in self if member.node is not None}
+
+    def nodes(self) -> set[int]:
+        """The nodes that are known to host somebody."""
+        return {member.node for _, member in self if member.node is not None}
+
+    def welcome(self, facts: ClientFacts, node: int, adapter: Adapter) -> bool:
+        """Takes in a client, or notes where a known one lives now; returns whether it is new.
+
+        Raises
+        ------
+        RunError : two nodes claim the same client, or a known client came back with other data.
+        """
+        known = self._members.get(facts.client)
+        if known is None:
+            self._members[facts.client] = Member(facts, node, adapter)
+            return True
+        if known.node is not None and known.node != node:
+            raise RunError(f"nodes {known.node} and {node} both claim client {facts.client!r}", "give every node its own 'client-key'")
+        if known.facts.digest != facts.digest:
+            raise RunError(f"client {facts.client!r} came back with other data", "start a new run for new data")
+        known.node = node
+        return False
+
+    def restore(self, member: Member) -> None:
+        """Puts back a member that a checkpoint kept."""
+        self._members[member.facts.client] = member
+
+    def away(self, gone: set[int]) -> list[str]:
+        """Notes that these nodes have left; returns the names of their clients."""
+        names = [client for client, member in self if member.node in gone]
+        for client in names:
+            self._members[client].node = None
+        return names

@@ -1,0 +1,142 @@
+"""``result.json``: one object that says what ran, on what, what came out and what it cost. What does not apply is null."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from common.config import RunConfig
+from common.memory_use import peak_memory
+from common.messages import EvaluateReport
+from common.metrics import METRICS, balance, weighted
+from common.version import VERSION
+from server_app.clients import Clients
+from server_app.strategy import FederatedRecommenders
+
+PACKAGES = ("flwr", "torch", "transformers", "peft")
+
+
+def result_of(
+    config: RunConfig, run: str, created: str, mode: str, seconds: float, strategy: FederatedRecommenders, rounds: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The result of a run that has been measured.
+
+    Parameters
+    ----------
+    created : when the run began, ISO 8601. mode : ``simulation`` or ``deployment``. seconds : of the whole run.
+    """
+    reports = strategy.measured.reports
+    return {
+        "schema": 1,
+        "run": {
+            "id": run,
+            "commit": commit(),
+            "created": created,
+            "recipe": config.recipe or None,
+            "seed": config.seed,
+            "strategy": config.strategy.name,
+            "recommender": config.model.recommender,
+            "model": config.model.name,
+            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}, "fellrec": VERSION},
+            "rounds": len(rounds),
+            "clients": len(strategy.clients),
+            "split": {"on": False, "k": None, "m": None, "layers": None},
+            "mode": mode,
+            "seconds": round(seconds, 3),
+        },
+        "data": _data(strategy.clients),
+        "metrics": _metrics(strategy.clients, reports),
+        "rounds": rounds,
+        "cost": _cost(strategy, reports),
+        "privacy": {
+            "mechanism": None, "epsilon": None, "delta": None, "leak": None,
+            "assumptions": "No noise is added: whoever runs the server sees each client's adapter, and adapters can leak training text.",
+        },
+    }  # fmt: skip
+
+
+def commit() -> str | None:
+    """The commit that runs: as the ``fellrec`` command told it (Flower runs a copy), else that of the checkout."""
+    told = os.environ.get("FELLREC_COMMIT")
+    if told:
+        return told
+    root = Path(__file__).resolve().parent
+    try:
+        asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+def _data(clients: Clients) -> dict[str, Any]:
+    """The federation's data: sums over clients; a catalogue that several clients share counts once."""
+    facts = [member.facts for _, member in clients]
+    catalogues = {fact.catalogue: fact.items for fact in facts}
+    return {
+        "name": " ".join(sorted({fact.dataset for fact in facts})),
+        "digest": hashlib.sha256("".join(fact.digest for fact in facts).encode()).hexdigest(),
+        "users": sum(fact.users for fact in facts),
+        "items": sum(catalogues.values()),
+        "interactions": sum(fact.interactions for fact in facts),
+        "split": " ".join(sorted({fact.split for fact in facts})),
+        "generated": any(fact.generated for fact in facts),
+    }
+
+
+def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
+    tested = {client: report.rankings for client, report in reports.items() if report.rankings["test"].users}
+    users = {client: rankings["test"].users for client, rankings in tested.items()}
+
+    def mean(name: str) -> dict[str, float]:
+        return weighted({client: rankings[name].values for client, rankings in tested.items()}, users)
+
+    return {
+        "test": mean("test"),
+        "clients": {
+            client: {
+                **rankings["test"].values,
+                "test_users": users[client],
+                "train_interactions": clients[client].facts.train_interactions,
+                "own_share": reports[client].share,
+                "baselines": {name: dict(rankings[name].values) for name in ("popularity", "item_knn")},
+            }
+            for client, rankings in tested.items()
+        },
+        "balance": {name: balance({client: r["test"].values[name] for client, r in tested.items()}) for name in METRICS},
+        "baselines": {name: mean(name) for name in ("popularity", "item_knn")},
+    }
+
+
+def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
+    """Parameters and bytes per client; bytes are the mean per client and round, the rest the largest of any client."""
+    costs = [report.cost for report in reports.values()]
+    members = [member for _, member in strategy.everybody()]
+
+    def most(name: str) -> int:
+        return int(max(cost[name] for cost in costs))
+
+    return {
+        "client": {
+            "parameters": most("parameters"),
+            "parameters_whole": most("parameters"),
+            "trained_parameters": most("trained_parameters"),
+            "weights_bytes": most("weights_bytes"),
+            "weights_bytes_whole": most("weights_bytes"),
+            "peak_memory_bytes": most("peak_memory_bytes"),
+            "flops_per_step": most("flops_per_step"),
+            "bytes_up": _mean(byte for member in members for byte in member.bytes_up),
+            "bytes_down": _mean(byte for member in members for byte in member.bytes_down),
+        },
+        "server": {"peak_memory_bytes": peak_memory(), "hosted_parameters": None},
+    }
+
+
+def _mean(values: Iterable[int]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None

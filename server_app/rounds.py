@@ -1,0 +1,141 @@
+"""The run: who is here, round after round until the end or until nothing gets better, and a checkpoint after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.serverapp import Grid
+
+from common.config import RunConfig
+from common.errors import RunError
+from common.events import EventLog
+from common.messages import Ranking
+from common.metrics import balance, weighted
+from common.run_folder import RunFolder
+from server_app.checkpoint import from_checkpoint, to_checkpoint
+from server_app.exchange import exchange
+from server_app.roll_call import RollCall
+from server_app.strategy import FederatedRecommenders
+
+VOID_ROUNDS = 2
+"""Rounds in a row below the quorum after which the run stops."""
+
+
+class Rounds:
+    """Runs a strategy from the first round, or from the last checkpoint on, to the final measurement.
+
+    Attributes
+    ----------
+    done : per round what happened, as ``rounds`` of ``result.json``.
+    """
+
+    def __init__(self, config: RunConfig, grid: Grid, strategy: FederatedRecommenders, folder: RunFolder, log: EventLog) -> None:
+        self._config, self._grid, self._strategy, self._folder, self._log = config, grid, strategy, folder, log
+        self._roll_call = RollCall(grid, strategy.clients, strategy.newcomer, config.federation, log)
+        self.done: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """All rounds, then the final measurement.
+
+        Raises
+        ------
+        RunError : nobody takes part, or too few answered in two rounds in a row.
+        """
+        self._resume()
+        self._roll_call.first()
+        self._strategy.summary()
+        while len(self.done) < self._config.num_server_rounds and not self._settled():
+            if self.done:
+                self._roll_call.again()
+            self._round(len(self.done) + 1)
+            self._folder.save_checkpoint(len(self.done), *to_checkpoint(self._strategy, self.done))
+            self._stop_if_void()
+        self._measure()
+
+    def _resume(self) -> None:
+        kept = self._folder.last_checkpoint() if self._config.resume else None
+        if kept is not None:
+            self.done = from_checkpoint(self._strategy, *kept)
+            self._log.write("resumed", round=len(self.done))
+
+    def _round(self, number: int) -> None:
+        strategy, config = self._strategy, self._config
+        invited = list(strategy.trainees())
+        self._log.write("round_started", round=number, of=config.num_server_rounds, clients=invited, quorum=strategy.quorum(len(invited)))
+        clock = time.monotonic()
+        messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), self._grid)
+        replies = exchange(self._grid, messages, config.federation.timeout, lambda reply: self._arrived(number, reply))
+        answered = time.monotonic()
+        _, metrics = strategy.aggregate_train(number, replies)
+        reports = strategy.trained.reports
+        evaluating = max((report.seconds.get("evaluate", 0.0) for report in reports.values()), default=0.0)
+        record = {
+            "round": number,
+            "seconds": {
+                "train": round(answered - clock - evaluating, 3), "aggregate": round(time.monotonic() - answered, 3),
+                "evaluate": round(evaluating, 3),
+            },
+            "loss": None if metrics is None else metrics["loss"],
+            "recall@10": None,
+            "clients_ok": len(reports),
+            "clients_failed": strategy.trained.failed,
+        }  # fmt: skip
+        # Clients measured before they trained: that is the quality of the round before this one.
+        self._note_validation({client: report.validation for client, report in reports.items()})
+        self.done.append(record)
+        self._log.write(
+            "round_ended", **record, void=metrics is None, weights=strategy.weights,
+            clients={
+                client: {
+                    "loss": report.loss, "examples": report.examples, "share": report.share, "validation": dict(report.validation.values),
+                    "heat": strategy.trainees()[client].heat, "seconds": dict(report.seconds),
+                }
+                for client, report in reports.items()
+            },
+        )  # fmt: skip
+
+    def _arrived(self, number: int, reply: Message) -> None:
+        client = self._strategy.inbox.client_of(reply)
+        self._log.write("reply", round=number, client=client, ok=not reply.has_error())
+
+    def _note_validation(self, measured: Mapping[str, Ranking]) -> None:
+        """Completes the record of the last whole round by what its adapters achieve on validation users."""
+        counted = {client: ranking for client, ranking in measured.items() if ranking.users}
+        if not counted:
+            return
+        mean = weighted({client: r.values for client, r in counted.items()}, {client: r.users for client, r in counted.items()})
+        recall = {client: ranking.values["recall@10"] for client, ranking in counted.items()}
+        if self.done:
+            self.done[-1]["recall@10"] = mean["recall@10"]
+        self._log.write("validated", round=len(self.done), **mean, balance=balance(recall), clients=recall)
+
+    def _settled(self) -> bool:
+        """Whether validation has not got better for as many rounds as the patience allows."""
+        patience = self._config.federation.patience
+        curve = [record["recall@10"] for record in self.done if record["recall@10"] is not None]
+        if not patience or len(curve) <= patience or max(curve[-patience:]) > max(curve[:-patience]):
+            return False
+        self._log.write("stopped_early", round=len(self.done), patience=patience)
+        return True
+
+    def _stop_if_void(self) -> None:
+        last = self.done[-VOID_ROUNDS:]
+        if len(last) == VOID_ROUNDS and all(record["loss"] is None for record in last):
+            raise RunError(
+                f"fewer clients than the quorum answered in rounds {last[0]['round']} to {last[-1]['round']}: {last[-1]['clients_failed']}",
+                "see the log for each client's reason; set resume = true to go on once they are mended",
+            )
+
+    def _measure(self) -> None:
+        strategy, last = self._strategy, len(self.done)
+        self._log.write("measuring", clients=list(strategy.clients.present()))
+        messages = strategy.configure_evaluate(last, ArrayRecord(), ConfigRecord(), self._grid)
+        replies = exchange(self._grid, messages, self._config.federation.timeout, lambda reply: self._arrived(last, reply))
+        if strategy.aggregate_evaluate(last, replies) is None:
+            raise RunError(f"no client measured a test user: {strategy.measured.failed}", "see each client's log")
+        for client, report in strategy.measured.reports.items():
+            self._folder.save_adapter(client, strategy.served(client, report.share))
+        self._note_validation({c: report.rankings["validation"] for c, report in strategy.measured.reports.items()})

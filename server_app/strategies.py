@@ -1,0 +1,52 @@
+"""The strategies by name: a scope for the adapter, a rule that mixes it, and what else a round does.
+
+This table is where FELLRec, FedAvg, FedProx, local-only and centralised training differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.config import RunConfig
+from common.scopes import ADAPTER_SCOPE, Scope
+from server_app.aggregation.fedavg import FedAvg, FedAvgUniform
+from server_app.aggregation.fellrec import Fellrec, FellrecPaper
+from server_app.aggregation.local import Local
+from server_app.aggregation.rule import Rule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run aggregates.
+
+    Attributes
+    ----------
+    scope : of the trained tensors.
+    rule : gives the mixing matrix and the merge.
+    heating : whether clients take from the others by the heat of their loss.
+    pacing : whether their learning rate follows that heat.
+    own_share : whether each client may step from the mix towards its own adapter.
+    pooled : whether one client trains on everybody's data (centralised, a reference and not a federation).
+    """
+
+    scope: Scope
+    rule: Rule
+    heating: bool = False
+    pacing: bool = False
+    own_share: bool = False
+    pooled: bool = False
+
+
+def plan(config: RunConfig) -> Plan:
+    """The plan that the configuration names."""
+    name, fellrec = config.strategy.name, config.fellrec
+    scope = ADAPTER_SCOPE[name]
+    mean = FedAvg() if config.fedavg.weights == "size" else FedAvgUniform()
+    if name == "fellrec":
+        rule = Fellrec(fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
+        return Plan(scope, rule, fellrec.heating, fellrec.pacing, fellrec.own_share == "validated")
+    if name == "fellrec-paper":
+        return Plan(scope, FellrecPaper(), heating=True)
+    if name == "local":
+        return Plan(scope, Local())
+    return Plan(scope, mean, pooled=name == "centralised")

@@ -1,0 +1,221 @@
+"""One round, told in Flower's own methods: configure, let train, take in, mix.
+
+Every client gets a message of its own, with its own adapter, learning rate and (where the plan says so) what it sent
+last. Every reply is accepted or rejected by the client's name; what is accepted is mixed for all at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from common.config import RunConfig
+from common.events import EventLog
+from common.low_rank import Adapter
+from common.messages import POOL, EvaluateReport, Task, TrainReport, payload_bytes
+from common.own_share import interpolate
+from common.scopes import Scope
+from common.version import app_identity
+from server_app.aggregation.heating import heat, pace
+from server_app.aggregation.history import RoundAverage
+from server_app.aggregation.merge import merge
+from server_app.aggregation.rule import Updates
+from server_app.clients import Clients, Member
+from server_app.inbox import Inbox, Outcome
+from server_app.strategies import plan
+
+
+class FederatedRecommenders(Strategy):
+    """Flower's strategy for every plan of ``server_app.strategies``.
+
+    Parameters
+    ----------
+    run : the run's name, by which clients key what they remember.
+    origin : the untrained adapter P_0 that everybody starts from.
+    clients : the members; the run loop keeps their nodes up to date.
+
+    Attributes
+    ----------
+    trained, measured : what became of the last train and evaluate messages.
+    weights : the last mixing matrix, by receiver and sender.
+    """
+
+    def __init__(self, config: RunConfig, run: str, origin: Adapter, clients: Clients, log: EventLog) -> None:
+        self.config, self.run, self.origin, self.clients = config, run, origin, clients
+        self.plan = plan(config)
+        self.inbox = Inbox(origin, log)
+        self.trained: Outcome[TrainReport] = Outcome()
+        self.measured: Outcome[EvaluateReport] = Outcome()
+        self.weights: dict[str, dict[str, float]] = {}
+        self.mixed_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
+        self.own_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
+        self._log = log
+        self._pool: Member | None = None
+
+    def summary(self) -> None:
+        """Writes to the event log what this strategy is."""
+        self._log.write(
+            "strategy", name=self.config.strategy.name, scope=self.plan.scope.value, rule=repr(self.plan.rule),
+            heating=self.plan.heating, pacing=self.plan.pacing, own_share=self.plan.own_share, pooled=self.plan.pooled,
+        )  # fmt: skip
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """One train message for each present client; nothing in it is common to all, so ``arrays`` and ``config`` are empty."""
+        tasks = {
+            client: Task(
+                app=app_identity(),
+                run=self.run,
+                client=client,
+                round=server_round,
+                adapter=member.mixed,
+                own=member.own if self.plan.own_share else None,
+                learning_rate=self.config.train.learning_rate * self.pace_of(member),
+            )
+            for client, member in self.trainees().items()
+        }
+        return self._messages(tasks, self.trainees(), MessageType.TRAIN)
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Takes in the replies and, where the quorum is met, mixes for all receivers at once.
+
+        The personal adapters stay with ``clients``: what is returned is Flower's form of a round, without common arrays.
+        Two Nones tell that too few clients answered; every adapter is then as it was.
+        """
+        trainees = self.trainees()
+        self.trained = self.inbox.take_in(replies, server_round, TrainReport)
+        reports = self.trained.reports
+        if len(reports) < self.quorum(len(trainees)):
+            return None, None
+        heats = self._heats(reports, server_round - 1)
+        updates = Updates(
+            clients=tuple(reports),
+            adapters=[report.adapter for report in reports.values()],
+            start=[self._start_of(trainees[client], report) for client, report in reports.items()],
+            origin=self.origin,
+            losses=torch.tensor([report.loss for report in reports.values()]),
+            sizes=torch.tensor([report.examples for report in reports.values()]),
+            heats=heats if self.plan.heating else torch.ones(len(reports)),
+        )
+        weights = self.plan.rule.weights(updates)
+        mixed = merge(self.plan.rule.merge, updates.adapters, weights, clients=updates.clients).adapters
+        self.weights = {
+            receiver: dict(zip(updates.clients, row, strict=True))
+            for receiver, row in zip(updates.clients, weights.tolist(), strict=True)
+        }
+        for (client, report), adapter, warmth in zip(reports.items(), mixed, heats, strict=True):
+            member = trainees[client]
+            member.mixed, member.own, member.heat = adapter, report.adapter, float(warmth)
+            member.loss, member.examples, member.share = report.loss, report.examples, report.share
+            member.validation = report.validation
+            member.bytes_up.append(self.trained.received[client])
+        self._hand_on(mixed[0], reports)
+        examples = sum(report.examples for report in reports.values())
+        loss = sum(report.loss * report.examples for report in reports.values()) / examples
+        return ArrayRecord(), MetricRecord({"loss": loss, "num-examples": examples})
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """One evaluate message for each present client, with its result: the average over the last rounds."""
+        tasks = {}
+        for client in self.clients.present():
+            mixed, own = self.result_of(client)
+            tasks[client] = Task(app_identity(), self.run, client, server_round, mixed, own if self.plan.own_share else None)
+        return self._messages(tasks, self.clients.present(), MessageType.EVALUATE)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Takes in the final measurements; returns their means over test users, None where there are none."""
+        self.measured = self.inbox.take_in(replies, server_round, EvaluateReport)
+        tests = [report.rankings["test"] for report in self.measured.reports.values()]
+        users = sum(test.users for test in tests)
+        if not users:
+            return None
+        return MetricRecord({name: sum(test.users * test.values[name] for test in tests) / users for name in tests[0].values})
+
+    def trainees(self) -> dict[str, Member]:
+        """Who trains: every present client; in centralised training the pool alone, on the first client's node."""
+        present = self.clients.present()
+        if not self.plan.pooled or not present:
+            return present
+        first = next(iter(present.values()))
+        if self._pool is None:
+            self._pool = replace(first, bytes_down=[], bytes_up=[])
+        self._pool.node = first.node
+        return {POOL: self._pool}
+
+    def everybody(self) -> Iterable[tuple[str, Member]]:
+        """All that a checkpoint keeps: the members, and the pool where there is one."""
+        return [*self.clients, *([(POOL, self._pool)] if self._pool else [])]
+
+    def restore(self, client: str, member: Member) -> None:
+        """Puts a member back as a checkpoint kept it; it is away until its node reports."""
+        if client == POOL:
+            self._pool = member
+        else:
+            self.clients.restore(member)
+
+    def newcomer(self) -> Adapter:
+        """What a client that joins starts from: the mean of everybody's, which under a shared scope is the one for all."""
+        mixes = [member.mixed for _, member in self.clients]
+        if not mixes:
+            return self.origin
+        alike = torch.full((len(mixes), len(mixes)), 1 / len(mixes), dtype=torch.float64)
+        return merge(self.plan.rule.merge, mixes, alike).adapters[0]
+
+    def quorum(self, invited: int) -> int:
+        """How many of the invited clients must answer: at least one."""
+        return max(1, math.ceil(self.config.federation.quorum * invited))
+
+    def pace_of(self, member: Member) -> float:
+        """A client's learning rate as a multiple of the run's; before its first report it is as warm as round 0."""
+        warmth = member.heat if member.heat is not None else math.tanh(self.config.fellrec.alpha)
+        return float(pace(torch.tensor(warmth), "linear" if self.plan.pacing else "none"))
+
+    def result_of(self, client: str) -> tuple[Adapter, Adapter | None]:
+        """What a client is given at the end: the mean of its last mixed adapters, and of its last own ones if there are any."""
+        if client not in self.mixed_average:
+            return self.clients[client].mixed, None
+        own = self.own_average.mean(client) if client in self.own_average else None
+        return self.mixed_average.mean(client), own
+
+    def served(self, client: str, share: float) -> Adapter:
+        """The adapter that a client serves with, given the own share that it chose."""
+        mixed, own = self.result_of(client)
+        return mixed if own is None or not share else interpolate(mixed, own, share, self.plan.rule.merge)
+
+    def _messages(self, tasks: Mapping[str, Task], members: Mapping[str, Member], kind: str) -> list[Message]:
+        sent, timeout = [], self.config.federation.timeout
+        for client, task in tasks.items():
+            record, member = task.to_record(), members[client]
+            member.bytes_down.append(payload_bytes(record))
+            sent.append((client, Message(record, member.node, kind, ttl=timeout, group_id=str(task.round))))
+        self.inbox.expect(sent)
+        return [message for _, message in sent]
+
+    def _heats(self, reports: Mapping[str, TrainReport], age: int) -> Tensor:
+        """w_c(t) [n]; losses are compared as over catalogues of one size, since cross entropy grows with ln(items)."""
+        chance = [math.log(max(2, member.facts.items)) for client, member in self.trainees().items() if client in reports]
+        typical = sum(chance) / len(chance)
+        losses = [report.loss * typical / ours for report, ours in zip(reports.values(), chance, strict=True)]
+        settings = self.config.fellrec
+        return heat(torch.tensor(losses), age, settings.alpha, settings.beta, settings.loss_temperature)
+
+    def _start_of(self, member: Member, report: TrainReport) -> Adapter:
+        if member.own is None or not report.share:
+            return member.mixed
+        return interpolate(member.mixed, member.own, report.share, self.plan.rule.merge)
+
+    def _hand_on(self, common: Adapter, reports: Mapping[str, TrainReport]) -> None:
+        """A shared adapter goes to everybody, present or not; a personal one only to who reported. Then both are averaged."""
+        shared = self.plan.scope is Scope.SHARED
+        receivers = {client: member for client, member in self.clients if shared or client in reports}
+        if shared:
+            for member in receivers.values():
+                member.mixed = common
+        self.mixed_average.add({client: member.mixed for client, member in receivers.items()})
+        self.own_average.add({client: report.adapter for client, report in reports.items() if client != POOL})

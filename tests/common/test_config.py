@@ -1,0 +1,68 @@
+"""common/config.py: every way to get a setting wrong is named, with the nearest right one."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.config import RunConfig, flatten, from_flat
+from common.errors import ConfigError
+from fellrec.recipes import read_recipe
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def test_the_defaults_are_those_of_pyproject() -> None:
+    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    flat = {key: value for key, value in declared.items() if not isinstance(value, dict)}
+    flat |= {f"{section}.{key}": value for section, rows in declared.items() if isinstance(rows, dict) for key, value in rows.items()}
+    assert flat == dict(flatten(RunConfig()))
+    assert {key: type(value) for key, value in flat.items()} == {key: type(value) for key, value in flatten(RunConfig())}
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CHECKOUT / "recipes").glob("*.toml")))
+def test_every_recipe_is_a_valid_configuration_with_its_own_name(recipe: str) -> None:
+    assert from_flat(read_recipe(recipe)).recipe == recipe
+
+
+def test_flatten_and_from_flat_are_inverse() -> None:
+    config = from_flat({"train.examples": 7, "strategy.name": "local", "model.lora-alpha": 4})
+    assert from_flat(dict(flatten(config))) == config
+    assert config.train.examples == 7 and config.model.lora_alpha == 4.0
+
+
+@pytest.mark.parametrize(
+    ("flat", "said"),
+    [
+        ({"train.lerning-rate": 0.1}, ["'train.lerning-rate' = 0.1", "did you mean 'train.learning-rate'"]),
+        ({"num-rounds": 3}, ["'num-rounds' = 3", "num-server-rounds"]),
+        ({"strategy.name": "fedavrg"}, ["'strategy.name' = 'fedavrg'", "did you mean 'fedavg'"]),
+        ({"train.learning-rate": float("nan")}, ["'train.learning-rate' = nan", "finite"]),
+        ({"fellrec.alpha": float("inf")}, ["'fellrec.alpha' = inf", "finite"]),
+        ({"seed": True}, ["'seed' = True", "integer"]),
+        ({"seed": "one"}, ["'seed' = 'one'", "integer"]),
+        ({"num-server-rounds": 0}, ["'num-server-rounds' = 0", "greater than or equal to 1"]),
+        ({"fellrec.heating": 1}, ["'fellrec.heating' = 1", "boolean"]),
+        ({"federation.quorum": 1.5}, ["'federation.quorum' = 1.5", "less than or equal to 1"]),
+        ({"run-name": "a/b"}, ["'run-name' = 'a/b'"]),
+        ({"model.item-tokens": 96}, ["'model.max-tokens' = 96", "at least 98"]),
+        ({"train.freeze-items-from": 9}, ["'train.freeze-items-from' = 9", "'num-server-rounds' = 4"]),
+        ({"model.adapter": "full", "fellrec.merge": "product"}, ["'fellrec.merge' = 'product'", "'factors'"]),
+        ({"model.adapter": "full", "fellrec.similarity": "product"}, ["'fellrec.similarity' = 'product'", "'update'"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_value_and_a_remedy(flat: dict, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_flat(flat)
+    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert caught.value.hint
+
+
+@given(st.sampled_from(sorted(dict(flatten(RunConfig())))), st.sampled_from([float("nan"), float("inf"), -float("inf")]))
+def test_no_setting_takes_a_number_that_is_not_finite(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=key):
+        from_flat({key: value})

@@ -1,0 +1,29 @@
+"""common/events.py: the event log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.events import EventLog, read_events
+
+
+def test_events_are_read_as_they_were_written_and_heard_at_once(tmp_path: Path) -> None:
+    heard: list[dict] = []
+    log = EventLog(tmp_path / "run" / "events.jsonl", clock=lambda: 12.5)
+    log.listen(heard.append)
+    log.write("joined", client="é")
+    assert list(read_events(tmp_path / "run" / "events.jsonl")) == heard == [{"event": "joined", "time": 12.5, "client": "é"}]
+
+
+def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
+    EventLog(tmp_path / "log").write("x", values={"a": [float("nan"), 1.0]}, b=float("inf"))
+    (event,) = read_events(tmp_path / "log")
+    assert event["values"] == {"a": [None, 1.0]} and event["b"] is None
+
+
+def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    EventLog(path).write("whole")
+    with path.open("a") as file:
+        file.write('{"event": "ha')
+    assert [event["event"] for event in read_events(path)] == ["whole"]

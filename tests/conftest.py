@@ -1,0 +1,26 @@
+"""For all tests: Flower's messages need to know a run, and torch one thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+# Flower refuses to make a message outside one of its own processes; this private identity is set here and nowhere else.
+from flwr.supercore.task_identity import TaskIdentity
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _flower_identity() -> None:
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+
+
+@pytest.fixture
+def fellrec_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A $FELLREC_HOME of the test's own."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("FELLREC_HOME", str(home))
+    return home

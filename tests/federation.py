@@ -1,0 +1,140 @@
+"""A whole federation in one process: Flower's Grid, in front of the real ClientApp and a tiny model. No Ray, no SuperLink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from client_app.app import app as client_app
+from common.config import RunConfig, flatten, from_flat
+from common.data.catalogue import Catalogue
+from common.data.dataset import Dataset
+from common.data.interactions import Interactions
+from server_app.app import app as server_app
+from tests.common.recommenders import tiny
+
+Fault = Callable[[Message], Message | None]
+"""What becomes of a reply on its way; None: it never arrives."""
+
+
+class InProcessGrid(Grid):
+    """Nodes that answer at once, by calling the ClientApp; replies may be tampered with by ``(client, round)``."""
+
+    def __init__(self, run_config: Mapping, nodes: int, faults: Mapping[tuple[str, int], Fault] | None = None) -> None:
+        self._run_config, self._count, self._faults = dict(run_config), nodes, dict(faults or {})
+        self._replies: dict[str, Message] = {}
+        self.sent: list[Message] = []
+        self.present = set(range(101, 101 + nodes))
+
+    @property
+    def run(self):  # noqa: ANN201
+        raise NotImplementedError
+
+    def set_run(self, run) -> None:  # noqa: ANN001
+        raise NotImplementedError
+
+    def create_message(self, *args, **kwargs) -> Message:  # noqa: ANN002, ANN003
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        return sorted(self.present)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        identities = []
+        for number, message in enumerate(messages, len(self.sent)):
+            identity = f"message-{number}"
+            message.metadata.__dict__["_message_id"] = identity
+            self.sent.append(message)
+            identities.append(identity)
+            reply = self._answer(message)
+            if reply is not None:
+                self._replies[identity] = reply
+        return identities
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self._replies.pop(identity) for identity in message_ids if identity in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        raise NotImplementedError
+
+    def _answer(self, message: Message) -> Message | None:
+        node = message.metadata.dst_node_id
+        context = Context(1, node, {"partition-id": node - 101, "num-partitions": self._count}, RecordDict(), self._run_config, 0)
+        reply = client_app(message, context)
+        reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
+        config = message.content.config_records["config"]
+        fault = self._faults.get((str(config.get("client")), int(config.get("server-round", 0))))
+        return fault(reply) if fault else reply
+
+
+def broken(reply: Message) -> Message:
+    """A fault: the client answers with an error."""
+    answer = Message(Error(1, "boom"), reply_to=reply)
+    answer.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+    return answer
+
+
+def silent(reply: Message) -> None:
+    """A fault: the reply never arrives."""
+    return None
+
+
+def tiny_model(folder: Path) -> Path:
+    """A random two-layer BERT with its tokenizer, in the hub's own folder form."""
+    tiny.bert().save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+COLOURS, ANIMALS = ("red", "blue", "green"), ("fox", "bear", "owl")
+
+
+def tiny_dataset(name: str, users: int = 24, seed: int = 0, animals: tuple[str, str, str] = ANIMALS) -> Dataset:
+    """Nine items (a colour and an animal each); users keep to one colour or one animal."""
+    items = tuple({"title": f"{colour} {animal}", "category": colour} for colour in COLOURS for animal in animals)
+    catalogue = Catalogue(name, tuple(f"i{place}" for place in range(len(items))), items)
+    rows: list[tuple[int, int]] = []
+    for user in range(users):
+        taste = (user + seed) % 3
+        liked = [3 * taste, 3 * taste + 1, 3 * taste + 2, (3 * taste + 4) % 9, (3 * taste + 7) % 9]
+        rows += [(user, liked[(place + user) % len(liked)]) for place in range(len(liked))]
+    interactions = Interactions(
+        tuple(f"{name}-u{user}" for user in range(users)), [user for user, _ in rows], [item for _, item in rows], list(range(len(rows)))
+    )
+    return Dataset(name, catalogue, interactions, True, "none", "made for a test")
+
+
+def tiny_settings(home: Path, **overrides: object) -> dict:
+    """Flat settings of a run that takes a second: two data sets could be named in ``data.sets``; ``toy`` is there."""
+    if not (home / "model").is_dir():
+        tiny_model(home / "model")
+        tiny_dataset("toy").save(home / "data" / "toy")
+    chosen = {
+        "home": str(home),
+        "num-server-rounds": 2,
+        "data.sets": "toy:3",
+        "model.name": str(home / "model"),
+        "model.lora-rank": 2,
+        "model.history": 4,
+        "model.max-tokens": 48,
+        "model.item-tokens": 8,
+        "train.examples": 8,
+        "train.batch-size": 4,
+        "federation.timeout": 5.0,
+        "federation.nodes-timeout": 5.0,
+        **{key.replace("__", ".").replace("_", "-"): value for key, value in overrides.items()},
+    }
+    return dict(flatten(from_flat(chosen)))
+
+
+def federate(settings: Mapping, nodes: int = 2, faults: Mapping[tuple[str, int], Fault] | None = None) -> InProcessGrid:
+    """Runs the real ServerApp over in-process nodes, to its end."""
+    grid = InProcessGrid(settings, nodes, faults)
+    server_app(grid, Context(1, 0, {}, RecordDict(), dict(settings), 0))
+    return grid
+
+
+__all__ = ["RunConfig", "InProcessGrid", "broken", "federate", "silent", "tiny_dataset", "tiny_model", "tiny_settings"]

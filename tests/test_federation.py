@@ -1,0 +1,176 @@
+"""A whole run, round by round, in one process: the real apps, real messages, a tiny model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+
+from common.errors import ConfigError, RunError
+from common.events import read_events
+from common.run_folder import RunFolder
+from server_app.app import app as server_app
+from tests.federation import InProcessGrid, broken, federate, silent, tiny_dataset, tiny_settings
+
+STRATEGIES = ["fellrec", "fellrec-paper", "fedavg", "fedprox", "local", "centralised"]
+
+
+def result(home: Path, run: str = "latest") -> dict:
+    return RunFolder.find(run, str(home)).result()
+
+
+def events(home: Path, kind: str, run: str = "latest") -> list[dict]:
+    return [event for event in read_events(RunFolder.find(run, str(home)).events_path) if event["event"] == kind]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_runs_to_a_complete_result(fellrec_home: Path, strategy: str) -> None:
+    federate(tiny_settings(fellrec_home, strategy__name=strategy))
+    found = result(fellrec_home)
+    assert found["run"]["strategy"] == strategy and found["run"]["rounds"] == 2 and found["run"]["clients"] == 3
+    assert set(found["metrics"]["clients"]) == {"toy-0", "toy-1", "toy-2"}
+    assert found["metrics"]["test"].keys() == {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}
+    assert found["data"]["generated"] is True and found["data"]["name"] == "toy" and found["data"]["items"] == 9
+    assert all(record["recall@10"] is not None and record["loss"] > 0 for record in found["rounds"])
+
+
+def adapters(home: Path, run: str) -> dict[str, dict[str, torch.Tensor]]:
+    folder = RunFolder.find(run, str(home))
+    return {client: folder.load_adapter(client) for client in ("toy-0", "toy-1", "toy-2")}
+
+
+def test_shared_adapters_are_one_for_all_and_personal_ones_differ(fellrec_home: Path) -> None:
+    for strategy in STRATEGIES:
+        federate(tiny_settings(fellrec_home, strategy__name=strategy, run_name=strategy, fellrec__own_share="rule"))
+        first, second, _ = adapters(fellrec_home, strategy).values()
+        same = all(torch.equal(first[name], second[name]) for name in first)
+        assert same == (strategy in ("fedavg", "fedprox", "centralised")), strategy
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(fellrec_home: Path) -> None:
+    for run, seed in (("a", 0), ("b", 0), ("c", 1)):
+        federate(tiny_settings(fellrec_home, run_name=run, seed=seed))
+    one, two, other = (adapters(fellrec_home, run) for run in "abc")
+    for client in one:
+        assert all(torch.equal(one[client][name], two[client][name]) for name in one[client])
+    assert result(fellrec_home, "a")["metrics"] == result(fellrec_home, "b")["metrics"]
+    assert any(not torch.equal(one["toy-0"][name], other["toy-0"][name]) for name in one["toy-0"])
+
+
+def test_the_number_of_nodes_changes_nothing(fellrec_home: Path) -> None:
+    for nodes in (1, 3):
+        federate(tiny_settings(fellrec_home, run_name=f"n{nodes}"), nodes=nodes)
+    one, three = adapters(fellrec_home, "n1"), adapters(fellrec_home, "n3")
+    assert all(torch.equal(one[client][name], three[client][name]) for client in one for name in one[client])
+
+
+def test_a_resumed_run_gives_the_numbers_of_the_unbroken_one(fellrec_home: Path) -> None:
+    common = {"train__freeze_items_from": 2, "strategy__average_rounds": 3}
+    federate(tiny_settings(fellrec_home, run_name="whole", num_server_rounds=4, **common))
+    federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=2, **common))
+    federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=4, resume=True, **common))
+    unbroken, resumed = adapters(fellrec_home, "whole"), adapters(fellrec_home, "half")
+    for client in unbroken:
+        assert all(torch.equal(unbroken[client][name], resumed[client][name]) for name in unbroken[client])
+    assert result(fellrec_home, "whole")["metrics"] == result(fellrec_home, "half")["metrics"]
+    kept = RunFolder.find("half", str(fellrec_home)).path / "checkpoints"
+    assert sorted(path.name for path in kept.iterdir()) == ["round-0003", "round-0004"]
+
+
+def poison(name: str, value: float):
+    def fault(reply: Message) -> Message:
+        arrays = reply.content.array_records["arrays"].to_torch_state_dict()
+        arrays[name if name in arrays else next(iter(arrays))].fill_(value)
+        reply.content["arrays"] = ArrayRecord(arrays)
+        return reply
+
+    return fault
+
+
+def claim(key: str, value: object):
+    def fault(reply: Message) -> Message:
+        record = reply.content["config"] if key == "client" else reply.content["metrics"]
+        record[key] = value
+        return reply
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (broken, "boom"),
+        (silent, "no reply"),
+        (poison("", float("nan")), "not finite"),
+        (claim("client", "toy-2"), "answered for client 'toy-2'"),
+        (claim("loss", float("inf")), "'loss' = inf"),
+        (claim("num-examples", 0), "0 examples"),
+        (claim("validation.recall@10", 7.0), "not between 0 and 1"),
+    ],
+)
+def test_a_client_that_fails_or_answers_nonsense_is_named_and_left_out(fellrec_home: Path, fault, reason: str) -> None:
+    federate(tiny_settings(fellrec_home, federation__timeout=1.0), faults={("toy-1", 1): fault})
+    (rejected,) = events(fellrec_home, "rejected")
+    assert rejected["client"] == "toy-1" and rejected["round"] == 1 and reason in rejected["reason"]
+    first, second = result(fellrec_home)["rounds"]
+    assert first["clients_ok"] == 2 and set(first["clients_failed"]) == {"toy-1"}
+    assert second["clients_ok"] == 3 and not second["clients_failed"]
+
+
+def test_a_rejected_client_leaves_no_trace_in_the_others(fellrec_home: Path) -> None:
+    federate(tiny_settings(fellrec_home, run_name="poisoned", federation__quorum=0.5), faults={("toy-1", 1): poison("", float("nan"))})
+    federate(tiny_settings(fellrec_home, run_name="absent", federation__quorum=0.5), faults={("toy-1", 1): broken})
+    one, two = adapters(fellrec_home, "poisoned"), adapters(fellrec_home, "absent")
+    assert all(torch.equal(one[client][name], two[client][name]) for client in one for name in one[client])
+
+
+def test_below_the_quorum_a_round_is_void_and_two_stop_the_run(fellrec_home: Path) -> None:
+    faults = {("toy-0", 1): broken, ("toy-1", 1): broken}
+    federate(tiny_settings(fellrec_home, run_name="once"), faults=faults)
+    first, second = result(fellrec_home, "once")["rounds"]
+    assert first["loss"] is None and second["loss"] is not None
+    with pytest.raises(RunError, match="quorum"):
+        federate(tiny_settings(fellrec_home, run_name="twice", num_server_rounds=3), faults=faults | {("toy-0", 2): broken, ("toy-1", 2): broken})
+    assert "quorum" in events(fellrec_home, "run_failed", "twice")[0]["reason"]
+
+
+def test_each_client_gets_its_own_content(fellrec_home: Path) -> None:
+    grid = federate(tiny_settings(fellrec_home, fellrec__own_share="rule", num_server_rounds=3))
+    third = [message.content for message in grid.sent if message.metadata.message_type == "train"][6:]
+    rates = [content["config"]["learning-rate"] for content in third]
+    first, other = (next(iter(content["arrays"].to_torch_state_dict().values())) for content in third[:2])
+    assert len(set(rates)) == 3 and not torch.equal(first, other)
+
+
+def test_two_shops_with_catalogues_of_their_own_train_together(fellrec_home: Path) -> None:
+    tiny_dataset("shop", users=18, seed=1, animals=("long", "bear", "owl")).save(fellrec_home / "data" / "shop")
+    federate(tiny_settings(fellrec_home, data__sets="toy:1 shop:2"))
+    found = result(fellrec_home)
+    assert set(found["metrics"]["clients"]) == {"toy-0", "shop-0", "shop-1"}
+    assert found["data"]["name"] == "shop toy" and found["data"]["items"] == 18
+
+
+def test_nobody_at_all_is_an_error_with_a_remedy(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home, federation__nodes_timeout=0.1)
+    grid = InProcessGrid(settings, 1)
+    grid.present = set()
+    with pytest.raises(RunError, match="SuperNodes"):
+        server_app(grid, Context(1, 0, {}, RecordDict(), settings, 0))
+
+
+def test_a_bad_configuration_stops_before_anything_exists(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home) | {"train.learning-rate": float("nan")}
+    with pytest.raises(ConfigError, match="train.learning-rate"):
+        federate(settings)
+    assert not (fellrec_home / "runs").exists()
+
+
+def test_no_canary_leaves_the_clients(fellrec_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """User keys of the toy set begin with a name that occurs nowhere else."""
+    tiny_dataset("secretive", users=18).save(fellrec_home / "data" / "secretive")
+    federate(tiny_settings(fellrec_home, data__sets="secretive:2"))
+    run = RunFolder.find("latest", str(fellrec_home)).path
+    kept = b"".join(path.read_bytes() for path in run.rglob("*") if path.is_file())
+    assert b"secretive-u" not in kept and b"secretive-u" not in capfd.readouterr().err.encode()
