@@ -1,0 +1,43 @@
+"""What each side of a cut has to hold, from shapes alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig
+
+from common.cut.families import read_config
+from common.cut.names import owner
+from common.cut.point import Cut
+from common.cut.skeleton import skeleton
+from common.cut.weights import tensor_files
+
+
+def cost(
+    model: Path | str | PreTrainedConfig, cut: Cut, causal: bool = False, dtype: torch.dtype = torch.float32
+) -> dict[str, dict[str, int]]:
+    """Base weights of each side and of the whole model; tied weights count once. Nothing is loaded.
+
+    Parameters
+    ----------
+    model : a model folder, or a configuration of the whole model.
+    causal : with the language model head, which is the client's.
+    dtype : in which the weights are held.
+
+    Returns
+    -------
+    ``parameters`` (a count) and ``bytes`` for each of ``client``, ``server`` and ``whole``.
+
+    Raises
+    ------
+    ModelError : the cut is impossible, or the model cannot be read.
+    """
+    config = model if isinstance(model, PreTrainedConfig) else read_config(model)
+    cut.check(config)
+    stored = None if isinstance(model, PreTrainedConfig) else tensor_files(model)
+    counts = {"client": 0, "server": 0}
+    for name, parameter in skeleton(config, causal, stored).named_parameters():
+        counts[owner(name, cut, config)] += parameter.numel()
+    counts["whole"] = sum(counts.values())
+    return {side: {"parameters": count, "bytes": count * dtype.itemsize} for side, count in counts.items()}

@@ -1,0 +1,121 @@
+"""The architectures that can be cut: where each keeps its layers, and what the server's half must leave out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PreTrainedConfig
+
+from common.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Attribute paths of one architecture, relative to its base model (the one without a head).
+
+    Attributes
+    ----------
+    prefix : what a model with a head calls its base model; the first part of its parameters' names.
+    layers : path of the layer list.
+    norm : the final norm, applied by the client; empty where the last layer ends the model.
+    embeddings : the module that makes the first hidden states and that the base model calls even when it is given
+        ``inputs_embeds``; the server passes hidden states through it unchanged.
+    tokens : the table of token embeddings, where the base model calls it for ``input_ids`` only: the server has none.
+    positions : the table of learned positions, where the base model adds it even to ``inputs_embeds``; the server adds
+        zero.
+    dropout : the dropout of the embeddings, where the base model applies it itself; the server does not.
+    causal : whether the family has a causal language model head.
+    reads_positions : whether the layers, or the mask made for them, depend on ``position_ids``; where they do not,
+        positions stay on the client.
+    wraps_output : whether a layer answers a tuple.
+    """
+
+    prefix: str
+    layers: str
+    norm: str = ""
+    embeddings: str = ""
+    tokens: str = ""
+    positions: str = ""
+    dropout: str = ""
+    causal: bool = False
+    reads_positions: bool = True
+    wraps_output: bool = False
+
+
+BERT_LIKE = Family("bert", "encoder.layer", embeddings="embeddings", reads_positions=False)
+LLAMA_LIKE = Family("model", "layers", norm="norm", tokens="embed_tokens", causal=True)
+
+FAMILIES: dict[str, Family] = {
+    "bert": BERT_LIKE,
+    "roberta": replace(BERT_LIKE, prefix="roberta"),
+    "xlm-roberta": replace(BERT_LIKE, prefix="roberta"),
+    "longformer": replace(BERT_LIKE, prefix="longformer", wraps_output=True),
+    "modernbert": Family("model", "layers", norm="final_norm", embeddings="embeddings"),
+    "llama": LLAMA_LIKE,
+    "qwen2": LLAMA_LIKE,
+    "qwen3": LLAMA_LIKE,
+    "mistral": LLAMA_LIKE,
+    "gemma": LLAMA_LIKE,
+    "gemma2": LLAMA_LIKE,
+    "gemma3_text": LLAMA_LIKE,
+    "gpt2": Family("transformer", "h", norm="ln_f", tokens="wte", positions="wpe", dropout="drop", causal=True),
+}
+"""Families by the ``model_type`` of their configuration."""
+
+
+def family_of(config: PreTrainedConfig) -> Family:
+    """The family of a model.
+
+    Raises
+    ------
+    ModelError : the architecture is not in :data:`FAMILIES`, is quantised, or is one half of an encoder-decoder.
+    """
+    _check_known(config.model_type)
+    if getattr(config, "quantization_config", None):
+        raise ModelError("quantization_config is set: quantised weights cannot be cut", "use the unquantised model")
+    for flag in ("is_encoder_decoder", "add_cross_attention"):
+        if getattr(config, flag, False):
+            raise ModelError(f"{flag} is True: layers that read a second input cannot be hosted", "use a plain model")
+    return FAMILIES[config.model_type]
+
+
+def read_config(folder: Path | str) -> PreTrainedConfig:
+    """The configuration of the whole model, from a model folder or from either side's folder.
+
+    Raises
+    ------
+    ModelError : there is no readable ``config.json``, or the architecture is unknown.
+    """
+    raw = read_json(Path(folder) / "config.json")
+    _check_known(raw.get("model_type"))
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise ModelError(f"config.json in {str(folder)!r} is no configuration of a {raw['model_type']!r}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of a model folder.
+
+    Raises
+    ------
+    ModelError : the file is missing, is not JSON, or holds something else than an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read as JSON: {error}", "give a model folder in hub form") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{str(path)!r} holds a {type(value).__name__}, not an object", "fetch the model again")
+    return value
+
+
+def _check_known(model_type: object) -> None:
+    if model_type not in FAMILIES:
+        raise ModelError(
+            f"model_type {model_type!r} cannot be cut", f"known architectures: {', '.join(sorted(FAMILIES))}"
+        )

@@ -1,0 +1,128 @@
+"""What a side is a part of: the cut, the architecture and the identity of the whole model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from common.cut.families import read_config, read_json
+from common.cut.identity import digest
+from common.cut.point import Cut, Side
+from common.errors import ModelError
+
+MANIFEST_FILE = "cut.json"
+SCHEMA = 1
+# fields of config.json that say how a model was saved, not what it computes
+UNESSENTIAL = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One side of a cut model.
+
+    Attributes
+    ----------
+    k, m : the cut. layers : of the whole model. family : the ``model_type``.
+    digest : of the whole model's weights. config : digest of what its ``config.json`` says about the computation.
+    """
+
+    side: Side
+    k: int
+    m: int
+    layers: int
+    family: str
+    digest: str
+    config: str
+    schema: int = SCHEMA
+
+    def write(self, folder: Path) -> None:
+        """Writes ``cut.json`` into a side's folder."""
+        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path | str) -> Manifest | None:
+    """The manifest of a side's folder; None for a folder that holds a whole model.
+
+    Raises
+    ------
+    ModelError : ``cut.json`` is malformed, or of another schema.
+    """
+    path = Path(folder) / MANIFEST_FILE
+    if not path.is_file():
+        return None
+    raw = read_json(path)
+    if raw.get("schema") != SCHEMA:
+        raise ModelError(f"schema is {raw.get('schema')!r} in {str(path)!r}, not {SCHEMA!r}", "split the model again")
+    kinds = {"k": int, "m": int, "layers": int, "schema": int}
+    for field in fields(Manifest):
+        if type(raw.get(field.name)) is not kinds.get(field.name, str):
+            raise ModelError(f"{field.name} is {raw.get(field.name)!r} in {str(path)!r}", "split the model again")
+    if unknown := raw.keys() - {field.name for field in fields(Manifest)}:
+        raise ModelError(f"{sorted(unknown)[0]!r} in {str(path)!r} is unknown", "split the model again")
+    if raw["side"] not in ("client", "server"):
+        raise ModelError(f"side is {raw['side']!r} in {str(path)!r}", "it must be 'client' or 'server'")
+    return Manifest(**raw)
+
+
+def manifest(folder: Path | str, cut: Cut, side: Side) -> Manifest:
+    """The manifest of one side, from its own folder or from the whole model's (whose weights are then digested).
+
+    Raises
+    ------
+    ModelError : the cut is impossible, or the folder holds the other side or another cut.
+    """
+    check_folder(folder, cut, side)
+    if (own := read_manifest(folder)) is not None:
+        return own
+    config = read_config(folder)
+    raw = read_json(Path(folder) / "config.json")
+    essence = {name: value for name, value in raw.items() if name not in UNESSENTIAL}
+    return Manifest(
+        side, cut.k, cut.m, config.num_hidden_layers, config.model_type, digest(folder),
+        hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def check_folder(folder: Path | str, cut: Cut, side: Side) -> None:
+    """Refuses a folder that cannot give this side of this cut; cheap, for it reads JSON only.
+
+    Raises
+    ------
+    ModelError : as said by its message.
+    """
+    cut.check(read_config(folder))
+    own = read_manifest(folder)
+    if own is None:
+        return
+    if own.side != side:
+        raise ModelError(f"{str(folder)!r} holds the side {own.side!r}, not {side!r}", "give the other folder")
+    if Cut(own.k, own.m) != cut:
+        raise ModelError(
+            f"{str(folder)!r} was split at k={own.k}, m={own.m}, not at k={cut.k}, m={cut.m}",
+            "set the same k and m, or split the whole model again",
+        )
+
+
+def check_pair(client: Manifest, server: Manifest) -> None:
+    """Refuses two sides that do not make one model.
+
+    Raises
+    ------
+    ModelError : names the first field in which they disagree, with both values.
+    """
+    if (client.side, server.side) != ("client", "server"):
+        raise ModelError(f"sides are {client.side!r} and {server.side!r}", "one 'client' and one 'server' make a model")
+    remedies = {
+        "schema": "install the same version of fellrec on both sides",
+        "k": "set the same k on both sides",
+        "m": "set the same m on both sides",
+        "digest": "the base weights differ: give both sides the same model",
+        "config": "config.json differs: give both sides the same model",
+    }
+    for name in ("schema", "family", "layers", "k", "m", "config", "digest"):
+        ours, theirs = getattr(client, name), getattr(server, name)
+        if ours != theirs:
+            hint = remedies.get(name, "give both sides the same model")
+            raise ModelError(f"{name} is {ours!r} on the client and {theirs!r} on the server", hint)

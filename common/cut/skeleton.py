@@ -1,0 +1,58 @@
+"""A model's own class, built without memory for its weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from common.cut.families import family_of
+from common.cut.weights import stored_name
+from common.errors import ModelError
+
+
+def skeleton(
+    config: PreTrainedConfig, causal: bool, stored: Container[str] | None = None, attn_implementation: str | None = None
+) -> PreTrainedModel:
+    """The whole model without its weights: big tensors are on the meta device, buffers are computed.
+
+    Parameters
+    ----------
+    stored : names of the checkpoint's tensors; a pooler that is not among them is left out. None keeps it.
+
+    Raises
+    ------
+    ModelError : the family has no causal head, or its class refuses the configuration.
+    """
+    if causal and not family_of(config).causal:
+        raise ModelError(f"causal is True, but {config.model_type!r} has no causal head", "set causal=False")
+    chosen = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    try:
+        with _EmptyOnMeta():
+            maker = AutoModelForCausalLM if causal else AutoModel
+            # a copy: a side writes its own layers into its configuration
+            model = maker.from_config(copy.deepcopy(config), dtype=torch.float32, **chosen)
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and stored is not None:
+        if any(stored_name(f"pooler.{name}", stored) is None for name, _ in pooler.named_parameters()):
+            model.pooler = None
+    model.config.use_cache = False
+    return model
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Puts what ``torch.empty`` makes on the meta device.
+
+    Layers allocate their weights with it, while buffers (rotary frequencies, position ids) are computed and so stay
+    real: they are in no checkpoint. Unlike accelerate's ``init_empty_weights``, it holds for the current thread only.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = {**(kwargs or {}), "device": "meta"} if func is torch.empty else kwargs or {}
+        return func(*args, **kwargs)

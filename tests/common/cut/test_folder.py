@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from common.cut import Cut, check_pair, client_side, digest, manifest, read_config, server_side, write_sides
+from common.errors import ModelError
+from tests.common.cut.tiny import LAYERS, batch, load_whole, save_tiny
+
+CUT = Cut(1, 1)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+@pytest.mark.parametrize("shard", ["5GB", "8KB"])
+def test_two_folders_hold_the_checkpoint_and_give_its_two_sides(tmp_path: Path, shard: str) -> None:
+    folder = save_tiny("llama", tmp_path / "model", causal=True, shard=shard)
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "run.py").write_text("")
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    client, server = write_sides(folder, CUT, tmp_path / "sides")
+    below, middle, whole = tensors(client), tensors(server), tensors(folder)
+    assert not below.keys() & middle.keys()
+    assert all(torch.equal(tensor, (below | middle)[name]) for name, tensor in whole.items())
+    assert {name.split(".")[2] for name in middle} == {"1", "2", "3"}
+    others = [{file.name for file in side.iterdir() if file.suffix != ".safetensors"} for side in (client, server)]
+    assert others[1] == {"config.json", "cut.json", "model.safetensors.index.json"}
+    assert others[0] - others[1] == {"tokenizer.json", "generation_config.json"}
+    assert read_config(client).num_hidden_layers == read_config(server).num_hidden_layers == LAYERS
+    model = client_side(client, CUT, server_side(server, CUT), causal=True)
+    expected = load_whole(folder, causal=True)(**batch("right")).logits
+    assert torch.equal(model.requires_grad_(False)(**batch("right")).logits, expected)
+
+
+def test_manifests_of_the_folders_belong_together(tiny, tmp_path: Path) -> None:
+    client, server = write_sides(tiny("bert"), CUT, tmp_path)
+    own, other = manifest(client, CUT, "client"), manifest(server, CUT, "server")
+    check_pair(own, other)
+    assert own.digest == digest(tiny("bert"))
+    # one side from its folder, the other from the whole model
+    check_pair(own, manifest(tiny("bert"), CUT, "server"))
+    with pytest.raises(ModelError, match="digest is"):
+        check_pair(own, manifest(save_tiny("bert", tmp_path / "other", seed=8), CUT, "server"))
+
+
+def test_a_folder_of_another_side_or_cut_is_refused(tiny, tmp_path: Path) -> None:
+    client, server = write_sides(tiny("bert"), CUT, tmp_path)
+    with pytest.raises(ModelError, match="holds the side 'server', not 'client'"):
+        client_side(server, CUT)
+    with pytest.raises(ModelError, match="k=1, m=1, not at k=2, m=1"):
+        server_side(server, Cut(2, 1))
+    with pytest.raises(ModelError, match="one side of a model already"):
+        write_sides(client, CUT, tmp_path / "again")
+
+
+def test_nothing_is_written_over_or_left_behind(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="impossible"):
+        write_sides(tiny("bert"), Cut(4, 1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("common.cut.folder.save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        write_sides(tiny("bert"), CUT, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setenv("FELLREC_HOME", str(tmp_path / "home"))
+    write_sides(tiny("bert"), CUT, tmp_path / "out")
+    with pytest.raises(ModelError, match="exists"):
+        write_sides(tiny("bert"), CUT, tmp_path / "out")
+
+
+def test_a_cut_manifest_says_what_the_folder_is(tiny, tmp_path: Path) -> None:
+    _, server = write_sides(tiny("gpt2"), Cut(2, 1), tmp_path)
+    found = json.loads((server / "cut.json").read_text())
+    assert {name: found[name] for name in ("side", "k", "m", "layers", "family", "schema")} == {
+        "side": "server", "k": 2, "m": 1, "layers": LAYERS, "family": "gpt2", "schema": 1,
+    }  # fmt: skip
