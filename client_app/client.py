@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 
 from client_app.cost import client_cost
@@ -11,7 +12,7 @@ from client_app.holding import Holding
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
-from client_app.ranking import baseline_scorers, rank, recommender_scorer, summary
+from client_app.ranking import baseline_scorers, evidence_scorer, rank, recommender_scorer, summary
 from client_app.start import start
 from client_app.training import Shelf, train
 from common.config import ModelConfig, RunConfig, Value
@@ -75,7 +76,9 @@ class Client:
         (holding,) = self._holdings
         begun = start(recommender, holding, recommender.catalogue_index(holding.dataset.catalogue), task, self._memory, config)
         cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
-        scorers = {"test": recommender_scorer(recommender, begun.shelf), **baseline_scorers(begun.shelf)}
+        model = recommender_scorer(recommender, begun.shelf)
+        served, evidence = evidence_scorer(model, holding, config)
+        scorers = {"test": served, "model": model, **baseline_scorers(begun.shelf)}
         rankings = {
             name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases)) for name, scorer in scorers.items()
         }
@@ -84,6 +87,7 @@ class Client:
             round=task.round,
             share=begun.share,
             rankings=rankings | {"validation": begun.validation},
+            evidence=asdict(evidence.weights),
             seconds={"evaluate": time.perf_counter() - clock},
             cost=client_cost(recommender, begun.shelf, config),
         )

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from client_app.holding import Holding
 from client_app.training import Shelf
 from common.baselines import ItemKNN, Popularity
-from common.data.split import Cases
+from common.config import RunConfig
+from common.data.split import Cases, Part
 from common.messages import Ranking
 from common.metrics import METRICS, RankingMetrics, ranks
 from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.evidence import MOST_USERS, Evidence
 
 Scorer = Callable[[Sequence[np.ndarray]], Tensor | np.ndarray]
 """Histories in, scores [users, n_items] out."""
@@ -21,11 +24,19 @@ Scorer = Callable[[Sequence[np.ndarray]], Tensor | np.ndarray]
 
 def rank(scorer: Scorer, cases: Cases, batch: int) -> RankingMetrics:
     """Ranks every case's targets, ``batch`` users at a time: memory never grows with users x items."""
-    metrics = RankingMetrics()
+    return judge(scorer, cases, batch)[0]
+
+
+def judge(scorer: Scorer, cases: Cases, batch: int) -> tuple[RankingMetrics, np.ndarray]:
+    """The ranking, and per user the mean log-likelihood of the targets under the softmax over the catalogue, float64 [users]."""
+    metrics, likelihoods = RankingMetrics(), []
     for start in range(0, len(cases), batch):
         rows = slice(start, start + batch)
-        metrics.add(ranks(scorer(cases.histories[rows]), cases.targets[rows], cases.seen[rows]))
-    return metrics
+        scores, targets = scorer(cases.histories[rows]), cases.targets[rows]
+        metrics.add(ranks(scores, targets, cases.seen[rows]))
+        logs = torch.log_softmax(torch.as_tensor(scores).double(), dim=-1)
+        likelihoods += [row[torch.as_tensor(t, dtype=torch.int64)].mean().item() for row, t in zip(logs, targets, strict=True)]
+    return metrics, np.array(likelihoods)
 
 
 def recommender_scorer(recommender: EncoderRecommender, shelf: Shelf) -> Scorer:
@@ -44,6 +55,13 @@ def baseline_scorers(shelf: Shelf) -> dict[str, Scorer]:
     users, items = shelf.holding.train_pairs()
     count = len(shelf.holding.dataset.catalogue)
     return {"popularity": Popularity(users, items, count).scores, "item_knn": ItemKNN(users, items, count).scores}
+
+
+def evidence_scorer(model: Scorer, holding: Holding, config: RunConfig) -> tuple[Scorer, Evidence]:
+    """What the client serves: the model blended with the client's own evidence, fitted on its validation users."""
+    evidence = Evidence(config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue))
+    evidence.fit(lambda histories: np.asarray(model(histories)), holding.cases(Part.VALID, MOST_USERS, config.seed))
+    return (lambda histories: evidence.blend(np.asarray(model(histories)), histories)), evidence
 
 
 def summary(metrics: RankingMetrics, users: int) -> Ranking:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from client_app.holding import Holding
+from client_app.items import item_matrix
+from client_app.memory import Memory
+from client_app.ranking import evidence_scorer, recommender_scorer
+from client_app.training import Shelf
 from common.config import RunConfig
 from common.errors import DataError
 from common.low_rank import Adapter
@@ -18,7 +21,7 @@ from common.recommenders.state import load_trained
 
 @dataclass(frozen=True)
 class Recommendations:
-    """A user's history, newest first, and what is recommended, best first; titles with scores (cosine / temperature)."""
+    """A user's history, newest first, and what is recommended, best first; titles with scores."""
 
     client: str
     user: str
@@ -26,27 +29,30 @@ class Recommendations:
     recommended: list[tuple[str, float]]
 
 
-def recommend(config: RunConfig, client: str, folder: Path, adapter: Adapter, user: str = "", top: int = 10) -> Recommendations:
+def recommend(
+    config: RunConfig, holding: Holding, adapter: Adapter, memory: Memory, rounds: int, user: str = "", top: int = 10
+) -> Recommendations:
     """The ``top`` unseen items for one user, or for the user with the median history length where none is named.
+
+    ``memory`` is what the client kept from the run of ``rounds`` rounds: its frozen item matrix, if there is one.
 
     Raises
     ------
     DataError : the client has no such user.
     """
-    holding = Holding.load(client, folder, config.data.split)
     interactions, catalogue = holding.dataset.interactions, holding.dataset.catalogue
     position = _user(holding, user)
     seen = interactions.items[interactions.of_user(position)]
     recommender = build(config.model, config.seed)
     load_trained(recommender, adapter)
     texts = recommender.catalogue_index(catalogue)
-    with torch.no_grad():
-        items = recommender.encode_items(texts, config.evaluate.batch_size)
-        scores = recommender.scores([seen], texts, items)[0]
+    shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, rounds))
+    served, _ = evidence_scorer(recommender_scorer(recommender, shelf), holding, config)
+    scores = torch.as_tensor(served([seen])[0])
     scores[torch.as_tensor(np.unique(seen), dtype=torch.int64)] = -torch.inf
     best = scores.topk(min(top, len(catalogue) - len(np.unique(seen))))
     return Recommendations(
-        client,
+        holding.client,
         interactions.user_keys[position],
         [catalogue.titles[item] for item in seen[::-1]],
         [(catalogue.titles[item], score) for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)],

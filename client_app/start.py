@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
 from client_app.holding import Holding
 from client_app.items import frozen_in, item_matrix
 from client_app.memory import Memory
-from client_app.ranking import Scorer, rank, recommender_scorer, summary
+from client_app.ranking import judge, recommender_scorer, summary
 from client_app.training import Shelf
 from common.config import RunConfig
-from common.data.split import Cases, Part
+from common.data.split import Part
 from common.low_rank import Merge
 from common.messages import Ranking, Task
 from common.own_share import choose_share, interpolate
@@ -25,7 +22,7 @@ from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.state import load_trained
 from common.recommenders.text import ItemTexts
 
-SHARES = (0.25, 0.5, 1.0)
+SHARES = (0.5, 1.0)
 """Steps from the mix (0) towards the client's own adapter (1) that are tried."""
 
 
@@ -49,27 +46,19 @@ def start(
     load_trained(recommender, task.adapter)
     shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, task.round))
     cases = holding.cases(Part.VALID, config.evaluate.valid_users, config.seed)
-    scorer, share = recommender_scorer(recommender, shelf), 0.0
+    scorer, batch = recommender_scorer(recommender, shelf), config.evaluate.batch_size
+    measured, base = judge(scorer, cases, batch)
+    share = 0.0
     if task.own is not None and len(cases):
         merge: Merge = config.fellrec.merge
-        batch = config.evaluate.batch_size
-        base, gains = likelihoods(scorer, cases, batch), {}
+        gains = {}
         for candidate in SHARES:
             load_trained(recommender, interpolate(task.adapter, task.own, candidate, merge))
-            gains[candidate] = likelihoods(scorer, cases, batch) - base
+            gains[candidate] = judge(scorer, cases, batch)[1] - base
         share = choose_share(gains, config.fellrec.own_margin)
         load_trained(recommender, interpolate(task.adapter, task.own, share, merge))
-        if share and not frozen_in(config, task.round):
-            shelf.items = recommender.encode_items(texts, batch)
-    measured = rank(scorer, cases, config.evaluate.batch_size)
+        if share:
+            if not frozen_in(config, task.round):
+                shelf.items = recommender.encode_items(texts, batch)
+            measured, _ = judge(scorer, cases, batch)
     return Start(shelf, share, summary(measured, len(cases)))
-
-
-def likelihoods(scorer: Scorer, cases: Cases, batch: int) -> np.ndarray:
-    """Per user the mean log-likelihood of the targets under the softmax over the whole catalogue, float64 [users]."""
-    found: list[float] = []
-    for begin in range(0, len(cases), batch):
-        logs = torch.log_softmax(torch.as_tensor(scorer(cases.histories[begin : begin + batch])).double(), dim=-1)
-        for row, targets in zip(logs, cases.targets[begin : begin + batch], strict=True):
-            found.append(row[torch.as_tensor(targets, dtype=torch.int64)].mean().item())
-    return np.array(found)

@@ -56,6 +56,7 @@ class ModelConfig(Section):
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="dropout before the adapters")
     lora_targets: str = Field("", description="comma-separated layer names; '' takes PEFT's choice for the model")
     positions: Literal["model", "recformer"] = Field("model", description="add RecFormer's item and key/value embeddings")
+    projection: bool = Field(True, description="train a matrix on the pooled vectors, for users and for items")
     pooling: Literal["auto", "mean", "first"] = Field("auto", description="how tokens become one vector")
     history: Count = Field(8, description="newest items of the history that are read")
     max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
@@ -79,6 +80,9 @@ class EvaluateConfig(Section):
     """How much is measured, and how what is served is put together."""
 
     valid_users: CountOrAll = Field(128, description="validation users per client and round; 0 takes all")
+    evidence: Literal["none", "popularity", "neighbours"] = Field(
+        "none", description="the client's own counts, or counts and item-kNN, blended in when it serves"
+    )
     test_users: CountOrAll = Field(0, description="test users per client at the end; 0 takes all")
     batch_size: Count = Field(64, description="users or items per encoding")
 

@@ -10,8 +10,8 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -161,8 +161,9 @@ class TrainReport:
         )
 
 
-Recommenders = Literal["test", "validation", "popularity", "item_knn"]
-RANKINGS: tuple[Recommenders, ...] = ("test", "validation", "popularity", "item_knn")
+RANKINGS = ("test", "model", "validation", "popularity", "item_knn")
+"""What is ranked at the end: what is served, the model without the client's own evidence, and the baselines, on test users;
+and the model on validation users."""
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,16 @@ class EvaluateReport:
     round: int
     share: float
     rankings: Mapping[str, Ranking]
+    evidence: Mapping[str, float]
     seconds: Mapping[str, float]
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float]
 
     def to_record(self) -> RecordDict:
         metrics: dict[str, Any] = {"share": self.share}
         for name, ranking in self.rankings.items():
             metrics |= _named(name, ranking)
-        metrics |= {f"seconds.{k}": v for k, v in self.seconds.items()} | {f"cost.{k}": v for k, v in self.cost.items()}
+        for name in ("evidence", "seconds", "cost"):
+            metrics |= {f"{name}.{key}": value for key, value in getattr(self, name).items()}
         config = ConfigRecord({"client": self.client, "server-round": self.round})
         return RecordDict({"metrics": MetricRecord(metrics), "config": config})
 
@@ -192,6 +195,7 @@ class EvaluateReport:
             round=int(_number(config, "server-round")),
             share=_number(metrics, "share"),
             rankings={name: _ranking(metrics, name) for name in RANKINGS},
+            evidence=_group(metrics, "evidence"),
             seconds=_group(metrics, "seconds"),
             cost=_group(metrics, "cost"),
         )

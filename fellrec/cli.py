@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from client_app.node import all_clients
+from client_app.holding import Holding
+from client_app.memory import Memory
+from client_app.node import all_clients, memory_folder
 from client_app.recommend import recommend as recommend_for
 from common.config import flatten
 from common.data.prepare import prepare
@@ -106,7 +108,9 @@ def _recommend(folder: RunFolder, client: str, user: str, top: int) -> None:
     client = client or next(iter(clients))
     if client not in clients:
         raise FellrecError(f"run {folder.name!r} has no client {client!r}", f"it has {', '.join(clients)}")
-    found = recommend_for(config, client, clients[client], folder.load_adapter(client), user, top)
+    holding = Holding.load(client, clients[client], config.data.split)
+    memory = Memory(memory_folder(config, {}, folder.name, client))
+    found = recommend_for(config, holding, folder.load_adapter(client), memory, folder.result()["run"]["rounds"], user, top)
     console.print(f"user {found.user} of client {found.client}", markup=False)
     console.print("\nhistory, newest first:")
     for title in found.history[:10]:

@@ -98,12 +98,15 @@ def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[st
 
     return {
         "test": mean("test"),
+        "model": mean("model"),
         "clients": {
             client: {
                 **rankings["test"].values,
                 "test_users": users[client],
                 "train_interactions": clients[client].facts.train_interactions,
                 "own_share": reports[client].share,
+                "evidence": dict(reports[client].evidence),
+                "model": dict(rankings["model"].values),
                 "baselines": {name: dict(rankings[name].values) for name in ("popularity", "item_knn")},
             }
             for client, rankings in tested.items()

@@ -44,7 +44,8 @@ class EncoderSettings:
 
     history : items of a user that are read, at most, the newest; max_tokens : of a user's sequence; item_tokens : of
     one item's text; temperature : divides the cosine; pooling : ``mean`` over the tokens, ``first`` token, or ``auto``,
-    what the model's folder declares, else ``first`` for Longformer and ``mean`` for the others; projection : whether
+    what the model's folder declares, else ``first`` for Longformer and ``mean`` for the others; recency : weight of an
+    item's tokens in the mean, relative to the next newer item's: 1 counts all tokens alike; projection : whether
     the pooled vectors are turned by trained matrices (``common.recommenders.projection``).
     """
 
@@ -53,6 +54,7 @@ class EncoderSettings:
     item_tokens: int = 32
     temperature: float = 0.05
     pooling: Pooling = "auto"
+    recency: float = 1.0
     projection: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class EncoderSettings:
             raise ConfigError(f"temperature is {self.temperature!r}", "it must be a positive number")
         if self.pooling not in ("auto", "mean", "first"):
             raise ConfigError(f"pooling is {self.pooling!r}", "choose 'auto', 'mean' or 'first'")
+        if not 0 < self.recency <= 1:
+            raise ConfigError(f"recency is {self.recency!r}", "it must be above 0 and at most 1")
 
 
 class EncoderRecommender(nn.Module):
@@ -151,8 +155,10 @@ class EncoderRecommender(nn.Module):
         if self.pooling == "first":
             pooled_BH = hidden_BLH[:, 0]
         else:
-            mask_BL1 = batch.attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
-            pooled_BH = (hidden_BLH * mask_BL1).sum(1) / mask_BL1.sum(1)
+            # special tokens count like the newest item, so that a single item is pooled alike with any recency
+            weights_BL = self.settings.recency ** (batch.items - 1).clamp(min=0) * batch.attention_mask
+            weights_BL1 = weights_BL.unsqueeze(-1).to(hidden_BLH.dtype)
+            pooled_BH = (hidden_BLH * weights_BL1).sum(1) / weights_BL1.sum(1)
         return functional.normalize(pooled_BH, dim=-1)
 
     def _check_room(self, config: object) -> None:

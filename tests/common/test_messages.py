@@ -37,7 +37,7 @@ def test_train_report() -> None:
 
 
 def test_evaluate_report() -> None:
-    report = EvaluateReport("c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"evaluate": 1.0}, {"parameters": 7})
+    report = EvaluateReport("c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"model": 1.0}, {"evaluate": 1.0}, {"parameters": 7})
     assert EvaluateReport.from_record(report.to_record()) == report
 
 

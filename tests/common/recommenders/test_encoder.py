@@ -9,7 +9,7 @@ from torch import Tensor
 from common.adapters.lora import LoraSettings, add_lora
 from common.errors import ConfigError
 from common.recommenders.encoder import EncoderRecommender, EncoderSettings, flops_per_step
-from common.recommenders.text import ItemTexts
+from common.recommenders.text import ItemTexts, compose
 from tests.common.recommenders.tiny import SHAPE, bert, longformer, tokenizer
 
 COLOURS, ANIMALS = ("red", "blue", "green", "long"), ("fox", "bear", "owl")
@@ -103,6 +103,17 @@ def test_mean_pooling_leaves_padding_out_and_first_takes_the_first_token() -> No
         torch.testing.assert_close(model.encode_users([[2], [5, 4, 3]], texts)[0], pooled / pooled.norm())
 
 
+def test_recency_weighs_the_tokens_of_older_items_less() -> None:
+    plain, recent = recommender(), recommender(recency=0.5)
+    texts = plain.catalogue_index(Shop)
+    torch.testing.assert_close(recent.encode_users([[2]], texts), plain.encode_users([[2]], texts))
+    batch = compose([[5, 4, 3]], texts, plain.special, 10, 32)
+    hidden = recent.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state[0]
+    weights = torch.tensor([{0: 1.0, 1: 1.0, 2: 0.5, 3: 0.25}[item] for item in batch.items[0].tolist()])
+    pooled = (hidden * weights[:, None]).sum(0)
+    torch.testing.assert_close(recent.encode_users([[5, 4, 3]], texts)[0], pooled / pooled.norm())
+
+
 def test_evaluation_is_free_of_dropout_and_so_are_items_while_training() -> None:
     model = recommender()
     texts, matrix = with_matrix(model)
@@ -149,6 +160,8 @@ def test_flops_count_the_matrix_products_of_a_step_and_leave_no_gradient() -> No
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"pooling": "max"}, "pooling is 'max'"),
+        ({"recency": 0.0}, "recency is 0.0"),
+        ({"recency": 1.5}, "recency is 1.5"),
         ({"max_tokens": 9, "item_tokens": 8}, "max_tokens is 9"),
         ({"max_tokens": 67}, "the model reads 66"),
     ],

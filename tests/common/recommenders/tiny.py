@@ -16,28 +16,17 @@ from transformers import (
     set_seed,
 )
 
-WORDS = [
-    "[PAD]",
-    "[CLS]",
-    "[SEP]",
-    "[UNK]",
-    "a",
-    "title",
-    "category",
-    ":",
-    "red",
-    "blue",
-    "green",
-    "fox",
-    "bear",
-    "owl",
-    "long",
-]
+WORDS = "[PAD] [CLS] [SEP] [UNK] a title category : red blue green fox bear owl long".split()
 
 SHAPE = {
-    "vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-    "max_position_embeddings": 66, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
