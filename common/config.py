@@ -58,6 +58,7 @@ class ModelConfig(Section):
     positions: Literal["model", "recformer"] = Field("model", description="add RecFormer's item and key/value embeddings")
     projection: bool = Field(True, description="train a matrix on the pooled vectors, for users and for items")
     pooling: Literal["auto", "mean", "first"] = Field("auto", description="how tokens become one vector")
+    recency: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="weight of an item in the mean, against the next newer")
     history: Count = Field(8, description="newest items of the history that are read")
     max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
     item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item at most")

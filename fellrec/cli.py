@@ -23,7 +23,13 @@ from common.table import result_table
 from fellrec.recipes import read_recipe, settings
 from fellrec.simulation import simulate
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, rich_markup_mode=None, help=__doc__.split("\n")[0] + " Federated recommendation with language models, on Flower.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    # Typer's tracebacks show local variables, and those hold people's data.
+    pretty_exceptions_enable=False,
+    help="Federated recommendation with language models, on Flower.",
+)
 data = typer.Typer(no_args_is_help=True, help="Prepare data sets.")
 app.add_typer(data, name="data")
 console = Console(highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,9 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
     if unknown:
         raise ModelError(f"lora target {unknown[0]!r} is no linear layer of this model", _choices(linear))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # PEFT asks transformers for an attribute by its old name
+            warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(backbone, config)
     except ValueError as error:
         kind = backbone.config.model_type

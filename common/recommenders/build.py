@@ -33,6 +33,7 @@ def build(model: ModelConfig, seed: int) -> EncoderRecommender:
         item_tokens=model.item_tokens,
         temperature=model.temperature,
         pooling=model.pooling,
+        recency=model.recency,
         projection=model.projection,
     )
     return EncoderRecommender(backbone, load_tokenizer(folder), settings).eval()

@@ -42,6 +42,16 @@ class ReadReport:
     duplicate_titles: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def lines(self) -> list[str]:
+        """The report in words, a line each."""
+        told = [f"rows read: {self.rows}"]
+        told += [f"left out, {reason}: {rows}" for reason, rows in self.bad.items()]
+        if self.duplicate_ids:
+            told.append(f"items whose id had come before, left out: {self.duplicate_ids}")
+        if self.duplicate_titles:
+            told.append(f"items with another item's title, kept apart: {self.duplicate_titles}")
+        return told + self.notes
+
 
 class Tally:
     """Counts the rows of one file into a report, and refuses the file where too many are bad."""

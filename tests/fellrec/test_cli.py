@@ -1,0 +1,76 @@
+"""The command: what it says when all is well, and when it is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import ConfigError, DataError, RunError
+from common.run_folder import RunFolder
+from fellrec.cli import app
+from tests.federation import federate, tiny_settings
+
+runner = CliRunner()
+
+
+def say(*arguments: str) -> str:
+    done = runner.invoke(app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["show"], ["recommend"], ["check"], ["data"], ["data", "prepare"]])
+def test_every_command_has_a_help(command: list[str]) -> None:
+    assert "Usage" in runner.invoke(app, [*command, "--help"]).output
+
+
+def test_check_prints_every_setting_and_names_what_is_wrong() -> None:
+    assert 'strategy.name = "fedavg"' in say("check", "demo", "--set", "strategy.name=fedavg")
+    with pytest.raises(ConfigError, match="train.learning-rate"):
+        runner.invoke(app, ["check", "demo", "--set", "train.learning-rat=1"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match="demo"):
+        runner.invoke(app, ["check", "nowhere"], catch_exceptions=False)
+
+
+def test_own_csv_files_become_a_data_set(fellrec_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("id,title,genre\na,Red &amp; Green,x\nb,Blue,y\n")
+    (tmp_path / "log.csv").write_text("user,item,timestamp\nu1,a,1\nu1,b,2\nu2,b,3\n")
+    said = say("data", "prepare", "shop", "--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "log.csv"))
+    assert "shop: 2 users, 2 items, 3 interactions" in said
+    assert "Red & Green" in (fellrec_home / "data" / "shop" / "catalogue.jsonl").read_text()
+
+
+def test_show_and_recommend_read_a_run(fellrec_home: Path) -> None:
+    federate(tiny_settings(fellrec_home, run_name="one", train__freeze_items_from=1, evaluate__evidence="neighbours"))
+    assert "popularity R@10" in say("show", "one") and "generated data" in say("show")
+    assert json.loads(say("show", "one", "--json"))["run"]["id"] == "one"
+    user = "toy-u0"
+    client = next(c for c in ("toy-0", "toy-1", "toy-2") if user in holding_users(fellrec_home, c))
+    said = say("recommend", "one", "--client", client, "--user", user, "--top", "3")
+    history, recommended = said.split("recommended:")
+    titles = [line.split(". ")[1].rsplit("  (", 1)[0] for line in recommended.strip().splitlines()]
+    assert len(titles) == 3 and not any(title in history for title in titles)
+    with pytest.raises(DataError, match="nobody"):
+        runner.invoke(app, ["recommend", "one", "--client", client, "--user", "nobody"], catch_exceptions=False)
+    with pytest.raises(RunError, match="no run 'two'"):
+        runner.invoke(app, ["show", "two"], catch_exceptions=False)
+
+
+def holding_users(home: Path, client: str) -> tuple[str, ...]:
+    from client_app.node import all_clients
+    from common.data.dataset import Dataset
+
+    config = RunFolder.find("one", str(home)).config()
+    return Dataset.load(all_clients(config, str(home))[client]).interactions.user_keys
+
+
+def test_an_error_that_was_foreseen_is_one_line_with_a_code_and_a_remedy(fellrec_home: Path) -> None:
+    command = [sys.executable, "-c", "from fellrec.cli import main; main()", "check", "demo", "--set", "seed=x"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("fellrec: [FR100] setting 'seed' = 'x'")
+    assert "Traceback" not in done.stderr
