@@ -37,19 +37,29 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Trains one client's recommender for one round."""
-    return _reply(message, context, lambda config: release(_client(message, context, config).train()))
+
+    def answer(config: RunConfig) -> RecordDict:
+        with Client(config, context.node_config, _task(message), training=True) as client:
+            return release(client.train())
+
+    return _reply(message, context, answer)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Measures one client's final recommender."""
-    return _reply(message, context, lambda config: release(_client(message, context, config).evaluate()))
+
+    def answer(config: RunConfig) -> RecordDict:
+        with Client(config, context.node_config, _task(message), training=False) as client:
+            return release(client.evaluate())
+
+    return _reply(message, context, answer)
 
 
-def _client(message: Message, context: Context, config: RunConfig) -> Client:
+def _task(message: Message) -> Task:
     task = Task.from_record(message.content)
     _same_app(task.app)
-    return Client(config, context.node_config, task)
+    return task
 
 
 def _same_app(server: str) -> None:

@@ -9,13 +9,15 @@ from functools import lru_cache
 
 from client_app.cost import client_cost
 from client_app.holding import Holding
+from client_app.hosted import Hosted, Middle, Whole
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
 from client_app.ranking import baseline_scorers, evidence_scorer, rank, recommender_scorer, summary
-from client_app.start import start
+from client_app.start import Start, start
 from client_app.training import Shelf, train
 from common.config import ModelConfig, RunConfig, Value
+from common.cut import Cut
 from common.data.split import Part
 from common.errors import MessageError
 from common.messages import POOL, ClientFacts, EvaluateReport, Task, TrainReport
@@ -25,38 +27,45 @@ from common.recommenders.state import trained_state
 
 
 @lru_cache(maxsize=1)
-def recommender_for(model: ModelConfig, seed: int) -> EncoderRecommender:
-    """The recommender of this configuration, kept while the process lives.
+def recommender_for(model: ModelConfig, seed: int, cut: Cut | None) -> EncoderRecommender:
+    """The recommender of this configuration, or the client's side of it; kept while the process lives.
 
     Flower's simulation serves several clients from one process. Only base weights carry over from one to the next:
     every task loads all trained tensors anew, or is refused.
     """
-    return build(model, seed)
+    return build(model, seed, cut)
 
 
 class Client:
-    """A client of this node.
+    """A client of this node, for one task; a context, so that its connections end.
 
     Raises
     ------
-    MessageError : this node does not host ``task.client``.
+    MessageError : this node does not host ``task.client``, or server and client do not agree on the split.
     """
 
-    def __init__(self, config: RunConfig, node: Mapping[str, Value], task: Task) -> None:
+    def __init__(self, config: RunConfig, node: Mapping[str, Value], task: Task, training: bool) -> None:
         self._config, self._task = config, task
         self._holdings = holdings(config, node, task.client)
         self._memory = Memory(memory_folder(config, node, task.run, task.client))
-        self._recommender = recommender_for(config.model, config.seed)
+        cut = Cut(config.split.k, config.split.m) if config.split.on else None
+        self._recommender = recommender_for(config.model, config.seed, cut)
+        self._middle: Middle = Hosted(self._recommender.backbone, task, config, node, training) if cut else Whole()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._middle.close()
 
     def train(self) -> TrainReport:
         """Measures the model the round starts from, trains it, and reports."""
         config, task, recommender = self._config, self._task, self._recommender
         clock = time.perf_counter()
-        first, *others = self._holdings
-        begun = start(recommender, first, recommender.catalogue_index(first.dataset.catalogue), task, self._memory, config)
+        begun, others = self._start()
         shelves = [begun.shelf, *(self._shelf(holding) for holding in others)]
         measured = time.perf_counter()
-        learned = train(recommender, shelves, config, task.client, task.round, task.learning_rate)
+        learned = train(recommender, shelves, config, task.client, task.round, task.learning_rate, self._middle.step)
         trained = time.perf_counter()
         return TrainReport(
             client=task.client,
@@ -67,14 +76,15 @@ class Client:
             share=begun.share,
             validation=begun.validation,
             seconds={"evaluate": measured - clock, "train": trained - measured},
+            split_bytes=self._middle.traffic(),
         )
 
     def evaluate(self) -> EvaluateReport:
         """Measures the final model and the baselines on test users."""
         config, task, recommender = self._config, self._task, self._recommender
         clock = time.perf_counter()
-        (holding,) = self._holdings
-        begun = start(recommender, holding, recommender.catalogue_index(holding.dataset.catalogue), task, self._memory, config)
+        begun, _ = self._start()
+        holding = begun.shelf.holding
         cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
         model = recommender_scorer(recommender, begun.shelf)
         served, evidence = evidence_scorer(model, holding, config)
@@ -82,15 +92,22 @@ class Client:
         rankings = {
             name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases)) for name, scorer in scorers.items()
         }
+        seconds = time.perf_counter() - clock
+        self._middle.leave_out()
         return EvaluateReport(
             client=task.client,
             round=task.round,
             share=begun.share,
             rankings=rankings | {"validation": begun.validation},
             evidence=asdict(evidence.weights),
-            seconds={"evaluate": time.perf_counter() - clock},
+            seconds={"evaluate": seconds},
             cost=client_cost(recommender, begun.shelf, config),
         )
+
+    def _start(self) -> tuple[Start, list[Holding]]:
+        first, *others = self._holdings
+        texts = self._recommender.catalogue_index(first.dataset.catalogue)
+        return start(self._recommender, first, texts, self._task, self._memory, self._config, self._middle.use), others
 
     def _shelf(self, holding: Holding) -> Shelf:
         texts = self._recommender.catalogue_index(holding.dataset.catalogue)

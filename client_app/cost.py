@@ -1,22 +1,29 @@
-"""What a client pays: parameters, bytes on disk, peak memory, operations per step. Counted and measured, not estimated."""
+"""What a client pays: parameters, bytes of weights, peak memory, operations per step, beside those of the whole model."""
 
 from __future__ import annotations
 
 from client_app.training import Shelf
 from common.config import RunConfig
+from common.cut import Cut, cost
 from common.memory_use import peak_memory
 from common.models import resolve
 from common.recommenders.encoder import EncoderRecommender, flops_per_step
 
 
 def client_cost(recommender: EncoderRecommender, shelf: Shelf, config: RunConfig) -> dict[str, float]:
-    """The client's share of ``cost`` in ``result.json``; peak memory is that of the whole process, in bytes."""
-    parameters = sum(parameter.numel() for parameter in recommender.parameters())
-    weights = sum(path.stat().st_size for path in resolve(config.model.name).glob("*.safetensors"))
+    """The client's part of ``cost`` in ``result.json``; hosted layers, if there are any, are to be out of the way.
+
+    Parameters are those that this process holds, operations those of one training step as torch counts them, peak memory
+    is that of the whole process. Base weights are counted from their shapes, in bytes of fp32.
+    """
+    weights = cost(resolve(config.model.name), Cut(config.split.k, config.split.m))
+    trained = sum(parameter.numel() for parameter in recommender.parameters() if parameter.requires_grad)
     return {
-        "parameters": parameters,
-        "weights_bytes": weights,
-        "trained_parameters": sum(p.numel() for p in recommender.parameters() if p.requires_grad),
+        "parameters": sum(parameter.numel() for parameter in recommender.parameters()),
+        "parameters_whole": weights["whole"]["parameters"] + trained,
+        "trained_parameters": trained,
+        "weights_bytes": weights["client" if config.split.on else "whole"]["bytes"],
+        "weights_bytes_whole": weights["whole"]["bytes"],
         "peak_memory_bytes": peak_memory(),
         "flops_per_step": _flops(recommender, shelf, config),
     }

@@ -6,6 +6,7 @@ larger own share, chosen on its validation users and only where the paired gain 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from client_app.holding import Holding
@@ -17,13 +18,10 @@ from common.config import RunConfig
 from common.data.split import Part
 from common.low_rank import Merge
 from common.messages import Ranking, Task
-from common.own_share import choose_share, interpolate
+from common.own_share import SHARES, choose_share, interpolate
 from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.state import load_trained
 from common.recommenders.text import ItemTexts
-
-SHARES = (0.5, 1.0)
-"""Steps from the mix (0) towards the client's own adapter (1) that are tried."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,21 @@ class Start:
 
 
 def start(
-    recommender: EncoderRecommender, holding: Holding, texts: ItemTexts, task: Task, memory: Memory, config: RunConfig
+    recommender: EncoderRecommender,
+    holding: Holding,
+    texts: ItemTexts,
+    task: Task,
+    memory: Memory,
+    config: RunConfig,
+    use: Callable[[float], None] = lambda share: None,
 ) -> Start:
-    """Loads the adapter that the round starts from and measures it on validation users.
+    """Loads the adapter that the round starts from and measures it on validation users; ``use`` does so for hosted layers.
 
     The shares are compared with the item matrix of the mix, on the user side alone: the matrix of every candidate would
     cost more than the training itself.
     """
     load_trained(recommender, task.adapter)
+    use(0.0)
     shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, task.round))
     cases = holding.cases(Part.VALID, config.evaluate.valid_users, config.seed)
     scorer, batch = recommender_scorer(recommender, shelf), config.evaluate.batch_size
@@ -54,9 +59,11 @@ def start(
         gains = {}
         for candidate in SHARES:
             load_trained(recommender, interpolate(task.adapter, task.own, candidate, merge))
+            use(candidate)
             gains[candidate] = judge(scorer, cases, batch)[1] - base
         share = choose_share(gains, config.fellrec.own_margin)
         load_trained(recommender, interpolate(task.adapter, task.own, share, merge))
+        use(share)
         if share:
             if not frozen_in(config, task.round):
                 shelf.items = recommender.encode_items(texts, batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +36,15 @@ class Learned:
 
 
 def train(
-    recommender: EncoderRecommender, shelves: Sequence[Shelf], config: RunConfig, client: str, round_number: int, rate: float
+    recommender: EncoderRecommender,
+    shelves: Sequence[Shelf],
+    config: RunConfig,
+    client: str,
+    round_number: int,
+    rate: float,
+    step_hosted: Callable[[float], None] = lambda rate: None,
 ) -> Learned:
-    """Trains the recommender's adapter in place with AdamW at learning rate ``rate``.
+    """Trains the recommender's adapter in place with AdamW at learning rate ``rate``; ``step_hosted`` steps hosted layers.
 
     ``shelves`` has one entry, but for centralised training, where it has one for each client; a batch never mixes them,
     since each is ranked on its own catalogue. From the second local epoch on the item matrices are encoded anew by the
@@ -72,6 +78,7 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
                 (loss + proximal / 2 * penalty).backward()
                 optimiser.step()
+                step_hosted(rate)
                 total, count = total + loss.item() * len(rows), count + len(rows)
     recommender.eval()
     return Learned(total / count, count)

@@ -53,7 +53,7 @@ class ModelConfig(Section):
     adapter: Literal["lora", "full"] = Field("lora", description="low-rank adapters, or full fine-tuning")
     lora_rank: Count = Field(8, description="rank r of the adapters")
     lora_alpha: Positive = Field(16.0, description="scale of the adapters: alpha / r")
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="dropout before the adapters")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout before the adapters")
     lora_targets: str = Field("", description="comma-separated layer names; '' takes PEFT's choice for the model")
     positions: Literal["model", "recformer"] = Field("model", description="add RecFormer's item and key/value embeddings")
     projection: bool = Field(True, description="train a matrix on the pooled vectors, for users and for items")
@@ -63,6 +63,21 @@ class ModelConfig(Section):
     max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
     item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item at most")
     temperature: Positive = Field(0.05, description="scores are cosine / temperature")
+
+
+class SplitConfig(Section):
+    """Which layers the server hosts, and how clients reach them."""
+
+    on: bool = Field(True, description="the server hosts the middle layers; off: the client runs the whole model")
+    k: CountOrAll = Field(1, description="first layers that stay on the client, after the embeddings")
+    m: CountOrAll = Field(1, description="last layers that stay on the client, before norm and head")
+    codec: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of hidden states and gradients on the wire")
+    batch_clients: Count = Field(1, description="clients in one pass at most; 1 is exact to the bit whoever else trains")
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a certificate")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="port to listen on; 0 takes a free one")
+    advertise: str = Field("", description="host:port that clients are told; '' tells the one listened on")
+    certificate: str = Field("", description="the server's certificate chain, PEM; '' is plaintext, on loopback only")
+    key: str = Field("", description="the server's private key, PEM")
 
 
 class TrainConfig(Section):
@@ -145,6 +160,7 @@ class RunConfig(Section):
     num_server_rounds: Count = Field(4, description="rounds")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     federation: FederationConfig = FederationConfig()
@@ -204,7 +220,25 @@ def _named(error: ValidationError, flat: Mapping[str, Value], known: Mapping[str
     return ConfigError(f"setting {key!r} = {value!r}: {why}", hint)
 
 
+def _refuse_split_conflicts(config: RunConfig) -> None:
+    split, off = config.split, "or set 'split.on' to false"
+    if split.k + split.m == 0:
+        raise ConfigError("'split.k' = 0 and 'split.m' = 0 leave no layer on the client", f"set one of them to 1 or more, {off}")
+    if config.model.adapter == "full":
+        raise ConfigError("'split.on' = True hosts adapters, but 'model.adapter' = 'full'", f"set 'model.adapter' to 'lora', {off}")
+    if config.model.lora_dropout:
+        raise ConfigError(
+            f"'model.lora-dropout' = {config.model.lora_dropout!r} is not drawn in hosted layers", f"set it to 0.0, {off}"
+        )
+    if config.strategy.name == "fedprox":
+        raise ConfigError("'strategy.name' = 'fedprox' pulls on all of the adapter, of which the server hosts a part", off[3:])
+    if bool(split.certificate) != bool(split.key):
+        raise ConfigError(f"'split.certificate' = {split.certificate!r} and 'split.key' = {split.key!r}", "give both, or neither")
+
+
 def _refuse_conflicts(config: RunConfig) -> None:
+    if config.split.on:
+        _refuse_split_conflicts(config)
     model, train, fellrec, strategy = config.model, config.train, config.fellrec, config.strategy.name
     if model.item_tokens + 2 > model.max_tokens:
         raise ConfigError(

@@ -78,11 +78,20 @@ class Roster:
 
 
 @dataclass(frozen=True)
+class Doors:
+    """Where a client finds the hosted layers in one round: an address, and a token per own share that it may choose."""
+
+    address: str
+    tokens: Mapping[float, str]
+
+
+@dataclass(frozen=True)
 class Task:
     """Server to client: start from this adapter, and train (or measure) with it.
 
     ``adapter`` is what the server mixed for this client; ``own``, where given, is what the client itself sent last:
-    the client may move towards it, as far as its validation data bear it out.
+    the client may move towards it, as far as its validation data bear it out. ``doors`` lead to the hosted layers, with the
+    hosted part of each such step; None where the client runs the whole model.
     """
 
     app: str
@@ -92,6 +101,7 @@ class Task:
     adapter: Adapter
     own: Adapter | None = None
     learning_rate: float = 0.0
+    doors: Doors | None = None
 
     def to_record(self) -> RecordDict:
         config = {"app": self.app, "run": self.run, "client": self.client, "server-round": self.round}
@@ -99,6 +109,10 @@ class Task:
         record["config"]["learning-rate"] = self.learning_rate
         if self.own is not None:
             record["own"] = _arrays(self.own)
+        if self.doors is not None:
+            record["config"]["split-address"] = self.doors.address
+            record["config"]["split-shares"] = list(self.doors.tokens)
+            record["config"]["split-tokens"] = list(self.doors.tokens.values())
         return record
 
     @classmethod
@@ -112,6 +126,7 @@ class Task:
             adapter=_adapter(record, "arrays"),
             own=_adapter(record, "own") if "own" in record.array_records else None,
             learning_rate=_number(config, "learning-rate"),
+            doors=_doors(config) if "split-address" in config else None,
         )
 
 
@@ -128,7 +143,7 @@ class TrainReport:
     """Client to server after local training.
 
     ``validation`` was measured before the first step, on the model that the round began with; ``share`` is the own
-    share that the client chose for it.
+    share that the client chose for it; ``split_bytes`` went ``up`` to the hosted layers and came ``down`` from them.
     """
 
     client: str
@@ -139,10 +154,11 @@ class TrainReport:
     share: float
     validation: Ranking
     seconds: Mapping[str, float]
+    split_bytes: Mapping[str, float]
 
     def to_record(self) -> RecordDict:
         metrics = {"loss": self.loss, "num-examples": self.examples, "share": self.share}
-        metrics |= _named("validation", self.validation) | {f"seconds.{k}": v for k, v in self.seconds.items()}
+        metrics |= _named("validation", self.validation) | _grouped(self, "seconds", "split_bytes")
         config = ConfigRecord({"client": self.client, "server-round": self.round})
         return RecordDict({"arrays": _arrays(self.adapter), "metrics": MetricRecord(metrics), "config": config})
 
@@ -158,6 +174,7 @@ class TrainReport:
             share=_number(metrics, "share"),
             validation=_ranking(metrics, "validation"),
             seconds=_group(metrics, "seconds"),
+            split_bytes=_group(metrics, "split_bytes"),
         )
 
 
@@ -182,8 +199,7 @@ class EvaluateReport:
         metrics: dict[str, Any] = {"share": self.share}
         for name, ranking in self.rankings.items():
             metrics |= _named(name, ranking)
-        for name in ("evidence", "seconds", "cost"):
-            metrics |= {f"{name}.{key}": value for key, value in getattr(self, name).items()}
+        metrics |= _grouped(self, "evidence", "seconds", "cost")
         config = ConfigRecord({"client": self.client, "server-round": self.round})
         return RecordDict({"metrics": MetricRecord(metrics), "config": config})
 
@@ -222,6 +238,13 @@ def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
             raise MessageError(f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(like[name].shape)}")
         if not torch.isfinite(tensor).all():
             raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
+
+
+def _doors(config: ConfigRecord) -> Doors:
+    shares, tokens = config.get("split-shares", []), config.get("split-tokens", [])
+    if len(shares) != len(tokens) or not tokens:
+        raise MessageError(f"fields 'split-shares' and 'split-tokens' have {len(shares)} and {len(tokens)} entries")
+    return Doors(_text(config, "split-address"), dict(zip(shares, tokens, strict=True)))
 
 
 def _arrays(adapter: Adapter) -> ArrayRecord:
@@ -280,6 +303,10 @@ def _ranking(metrics: Mapping[str, Any], name: str) -> Ranking:
         if not 0 <= value <= 1:
             raise MessageError(f"field '{name}.{metric}' = {value!r} is not between 0 and 1")
     return Ranking(_counted(metrics, f"{name}.users"), values)
+
+
+def _grouped(report: TrainReport | EvaluateReport, *names: str) -> dict[str, float]:
+    return {f"{name}.{key}": value for name in names for key, value in getattr(report, name).items()}
 
 
 def _group(metrics: Mapping[str, Any], name: str) -> dict[str, float]:

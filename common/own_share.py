@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike
 from common.errors import ConfigError, DataError, MessageError
 from common.low_rank import Adapter, Merge, ProductMixer, pairs
 
+SHARES = (0.5, 1.0)
+"""Steps from the mix (0) towards the client's own adapter (1) that are tried."""
+
 FEWEST_USERS = 8
 """Below this a standard error says too little to act upon."""
 

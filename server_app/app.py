@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 from flwr.app import Context
@@ -10,11 +11,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.config import RunConfig, from_flat
 from common.errors import FellrecError
-from common.recommenders.build import build
-from common.recommenders.state import trained_state
+from common.recommenders.build import origin
 from common.run_folder import RunFolder
 from common.table import result_table
 from server_app.clients import Clients
+from server_app.hosting import Hosting
 from server_app.progress import Progress
 from server_app.result import result_of
 from server_app.rounds import Rounds
@@ -33,10 +34,11 @@ def main(grid: Grid, context: Context) -> None:
     log.listen(Progress())
     log.write("run_started", run=folder.name, folder=str(folder.path), flower_run=str(context.run_id))
     try:
-        origin = trained_state(build(config.model, config.seed))
-        strategy = FederatedRecommenders(config, folder.name, origin, Clients(), log)
-        rounds = Rounds(config, grid, strategy, folder, log)
-        rounds.run()
+        with ExitStack() as stack:
+            hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted"))) if config.split.on else None
+            strategy = FederatedRecommenders(config, folder.name, origin(config.model, config.seed), Clients(), log, hosting)
+            rounds = Rounds(config, grid, strategy, folder, log)
+            rounds.run()
         mode = "simulation" if strategy.clients.simulated else "deployment"
         result = result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
         folder.save_result(result)

@@ -59,8 +59,7 @@ class Inbox:
             try:
                 outcome.reports[client] = self._read(reply, client, round_number, kind)
             except FellrecError as error:
-                outcome.failed[client] = error.code
-                self._log.write("rejected", client=client, round=round_number, code=error.code, reason=str(error))
+                self.reject(outcome, client, round_number, error)
                 continue
             outcome.received[client] = payload_bytes(reply.content)
             del outcome.failed[client]
@@ -68,6 +67,12 @@ class Inbox:
             self._log.write("rejected", client=client, round=round_number, code=SILENT, reason="no reply within the round's time")
         outcome.reports = dict(sorted(outcome.reports.items()))
         return outcome
+
+    def reject(self, outcome: Outcome[Report], client: str, round_number: int, error: FellrecError) -> None:
+        """Leaves a client out of the round, by name and with the reason."""
+        outcome.reports.pop(client, None)
+        outcome.failed[client] = error.code
+        self._log.write("rejected", client=client, round=round_number, code=error.code, reason=str(error))
 
     def _read(self, reply: Message, client: str, round_number: int, kind: type[Report]) -> Report:
         if reply.has_error():

@@ -19,6 +19,10 @@ from common.version import VERSION
 from server_app.clients import Clients
 from server_app.strategy import FederatedRecommenders
 
+COUNTED = (
+    "parameters", "parameters_whole", "trained_parameters", "weights_bytes", "weights_bytes_whole", "peak_memory_bytes",
+    "flops_per_step",
+)  # fmt: skip
 PACKAGES = ("flwr", "torch", "transformers", "peft")
 
 
@@ -46,7 +50,7 @@ def result_of(
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}, "fellrec": VERSION},
             "rounds": len(rounds),
             "clients": len(strategy.clients),
-            "split": {"on": False, "k": None, "m": None, "layers": None},
+            "split": _split(config, strategy),
             "mode": mode,
             "seconds": round(seconds, 3),
         },
@@ -59,6 +63,12 @@ def result_of(
             "assumptions": "No noise is added: whoever runs the server sees each client's adapter, and adapters can leak training text.",
         },
     }  # fmt: skip
+
+
+def _split(config: RunConfig, strategy: FederatedRecommenders) -> dict[str, Any]:
+    if strategy.hosting is None:
+        return {"on": False, "k": None, "m": None, "layers": None}
+    return {"on": True, "k": config.split.k, "m": config.split.m, "layers": strategy.hosting.layers}
 
 
 def commit() -> str | None:
@@ -117,7 +127,7 @@ def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[st
 
 
 def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
-    """Parameters and bytes per client; bytes are the mean per client and round, the rest the largest of any client."""
+    """Parameters and bytes per client; bytes (adapters and hidden states) are the mean per client and round, the rest the largest of any client."""
     costs = [report.cost for report in reports.values()]
     members = [member for _, member in strategy.everybody()]
 
@@ -126,17 +136,11 @@ def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]
 
     return {
         "client": {
-            "parameters": most("parameters"),
-            "parameters_whole": most("parameters"),
-            "trained_parameters": most("trained_parameters"),
-            "weights_bytes": most("weights_bytes"),
-            "weights_bytes_whole": most("weights_bytes"),
-            "peak_memory_bytes": most("peak_memory_bytes"),
-            "flops_per_step": most("flops_per_step"),
+            **{name: most(name) for name in COUNTED},
             "bytes_up": _mean(byte for member in members for byte in member.bytes_up),
             "bytes_down": _mean(byte for member in members for byte in member.bytes_down),
         },
-        "server": {"peak_memory_bytes": peak_memory(), "hosted_parameters": None},
+        "server": {"peak_memory_bytes": peak_memory(), "hosted_parameters": strategy.hosting and strategy.hosting.hosted_parameters},
     }
 
 

@@ -17,10 +17,11 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from common.config import RunConfig
+from common.errors import SplitError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import POOL, EvaluateReport, Task, TrainReport, payload_bytes
-from common.own_share import interpolate
+from common.own_share import SHARES, interpolate
 from common.scopes import Scope
 from common.version import app_identity
 from server_app.aggregation.heating import heat, pace
@@ -28,6 +29,7 @@ from server_app.aggregation.history import RoundAverage
 from server_app.aggregation.merge import merge
 from server_app.aggregation.rule import Updates
 from server_app.clients import Clients, Member
+from server_app.hosting import Hosting
 from server_app.inbox import Inbox, Outcome
 from server_app.strategies import plan
 
@@ -40,6 +42,8 @@ class FederatedRecommenders(Strategy):
     run : the run's name, by which clients key what they remember.
     origin : the untrained adapter P_0 that everybody starts from.
     clients : the members; the run loop keeps their nodes up to date.
+    hosting : the middle layers, where the server hosts them. Members' adapters are whole: a client gets and sends its own
+        part, the hosted part joins on the server, so everything between knows nothing of the split.
 
     Attributes
     ----------
@@ -47,10 +51,12 @@ class FederatedRecommenders(Strategy):
     weights : the last mixing matrix, by receiver and sender.
     """
 
-    def __init__(self, config: RunConfig, run: str, origin: Adapter, clients: Clients, log: EventLog) -> None:
-        self.config, self.run, self.origin, self.clients = config, run, origin, clients
+    def __init__(
+        self, config: RunConfig, run: str, origin: Adapter, clients: Clients, log: EventLog, hosting: Hosting | None = None
+    ) -> None:
+        self.config, self.run, self.origin, self.clients, self.hosting = config, run, origin, clients, hosting
         self.plan = plan(config)
-        self.inbox = Inbox(origin, log)
+        self.inbox = Inbox(self._clients_part(origin), log)
         self.trained: Outcome[TrainReport] = Outcome()
         self.measured: Outcome[EvaluateReport] = Outcome()
         self.weights: dict[str, dict[str, float]] = {}
@@ -68,18 +74,10 @@ class FederatedRecommenders(Strategy):
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """One train message for each present client; nothing in it is common to all, so ``arrays`` and ``config`` are empty."""
-        tasks = {
-            client: Task(
-                app=app_identity(),
-                run=self.run,
-                client=client,
-                round=server_round,
-                adapter=member.mixed,
-                own=member.own if self.plan.own_share else None,
-                learning_rate=self.config.train.learning_rate * self.pace_of(member),
-            )
-            for client, member in self.trainees().items()
-        }
+        tasks = {}
+        for client, member in self.trainees().items():
+            rate = self.config.train.learning_rate * self.pace_of(member)
+            tasks[client] = self._task(client, server_round, member.mixed, member.own, rate)
         return self._messages(tasks, self.trainees(), MessageType.TRAIN)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -90,6 +88,7 @@ class FederatedRecommenders(Strategy):
         """
         trainees = self.trainees()
         self.trained = self.inbox.take_in(replies, server_round, TrainReport)
+        self._join_hosted(server_round)
         reports = self.trained.reports
         if len(reports) < self.quorum(len(trainees)):
             return None, None
@@ -114,7 +113,8 @@ class FederatedRecommenders(Strategy):
             member.mixed, member.own, member.heat = adapter, report.adapter, float(warmth)
             member.loss, member.examples, member.share = report.loss, report.examples, report.share
             member.validation = report.validation
-            member.bytes_up.append(self.trained.received[client])
+            member.bytes_up.append(self.trained.received[client] + int(report.split_bytes.get("up", 0)))
+            member.bytes_down[-1] += int(report.split_bytes.get("down", 0))
         self._hand_on(mixed[0], reports)
         examples = sum(report.examples for report in reports.values())
         loss = sum(report.loss * report.examples for report in reports.values()) / examples
@@ -124,8 +124,7 @@ class FederatedRecommenders(Strategy):
         """One evaluate message for each present client, with its result: the average over the last rounds."""
         tasks = {}
         for client in self.clients.present():
-            mixed, own = self.result_of(client)
-            tasks[client] = Task(app_identity(), self.run, client, server_round, mixed, own if self.plan.own_share else None)
+            tasks[client] = self._task(client, server_round, *self.result_of(client))
         return self._messages(tasks, self.clients.present(), MessageType.EVALUATE)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -186,7 +185,47 @@ class FederatedRecommenders(Strategy):
     def served(self, client: str, share: float) -> Adapter:
         """The adapter that a client serves with, given the own share that it chose."""
         mixed, own = self.result_of(client)
-        return mixed if own is None or not share else interpolate(mixed, own, share, self.plan.rule.merge)
+        return mixed if own is None else self._step(mixed, own, share)
+
+    def _task(self, client: str, server_round: int, mixed: Adapter, own: Adapter | None, rate: float | None = None) -> Task:
+        """What a client gets: its part of the adapters, and doors to the hosted part; without a rate, only to look."""
+        own = own if self.plan.own_share else None
+        doors = None
+        if self.hosting is not None:
+            steps = {0.0: mixed} if own is None else {share: self._step(mixed, own, share) for share in (0.0, *SHARES)}
+            seconds = self.config.federation.timeout
+            if rate is None:
+                doors = self.hosting.show(client, steps, seconds)
+            else:
+                doors = self.hosting.open(client, server_round, rate, steps, seconds)
+        return Task(
+            app=app_identity(),
+            run=self.run,
+            client=client,
+            round=server_round,
+            adapter=self._clients_part(mixed),
+            own=None if own is None else self._clients_part(own),
+            learning_rate=rate or 0.0,
+            doors=doors,
+        )
+
+    def _join_hosted(self, server_round: int) -> None:
+        """Commits the hosted part of every accepted report and joins it to the client's; rolls back everybody else's."""
+        if self.hosting is None:
+            return
+        for client in self.trained.failed:
+            self.hosting.forget(client)
+        for client, report in list(self.trained.reports.items()):
+            try:
+                hosted = self.hosting.commit(client, server_round, report.share)
+            except SplitError as error:
+                self.hosting.forget(client)
+                self.inbox.reject(self.trained, client, server_round, error)
+                continue
+            self.trained.reports[client] = replace(report, adapter=report.adapter | hosted)
+
+    def _clients_part(self, adapter: Adapter) -> Adapter:
+        return adapter if self.hosting is None else self.hosting.rest(adapter)
 
     def _messages(self, tasks: Mapping[str, Task], members: Mapping[str, Member], kind: str) -> list[Message]:
         sent, timeout = [], self.config.federation.timeout
@@ -206,9 +245,10 @@ class FederatedRecommenders(Strategy):
         return heat(torch.tensor(losses), age, settings.alpha, settings.beta, settings.loss_temperature)
 
     def _start_of(self, member: Member, report: TrainReport) -> Adapter:
-        if member.own is None or not report.share:
-            return member.mixed
-        return interpolate(member.mixed, member.own, report.share, self.plan.rule.merge)
+        return member.mixed if member.own is None else self._step(member.mixed, member.own, report.share)
+
+    def _step(self, mixed: Adapter, own: Adapter, share: float) -> Adapter:
+        return interpolate(mixed, own, share, self.plan.rule.merge)
 
     def _hand_on(self, common: Adapter, reports: Mapping[str, TrainReport]) -> None:
         """A shared adapter goes to everybody, present or not; a personal one only to who reported. Then both are averaged."""

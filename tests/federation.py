@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
+from transformers import BertConfig, BertModel, set_seed
 
 from client_app.app import app as client_app
 from common.config import RunConfig, flatten, from_flat
@@ -83,8 +84,9 @@ def silent(reply: Message) -> None:
 
 
 def tiny_model(folder: Path) -> Path:
-    """A random two-layer BERT with its tokenizer, in the hub's own folder form."""
-    tiny.bert().save_pretrained(folder)
+    """A random BERT of four layers with its tokenizer, in the hub's own folder form."""
+    set_seed(0)
+    BertModel(BertConfig(**tiny.SHAPE | {"num_hidden_layers": 4}), add_pooling_layer=False).save_pretrained(folder)
     tiny.tokenizer().save_pretrained(folder)
     return folder
 
@@ -121,6 +123,7 @@ def tiny_settings(home: Path, **overrides: object) -> dict:
         "model.history": 4,
         "model.max-tokens": 48,
         "model.item-tokens": 8,
+        "split.on": False,
         "train.examples": 8,
         "train.batch-size": 4,
         "federation.timeout": 5.0,

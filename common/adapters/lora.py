@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -78,6 +79,20 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
                 draw = torch.rand(parameter.shape, generator=_generator(seed, name))
                 parameter.copy_((2 * draw - 1) * bound)
     return model
+
+
+def targets_of(model_type: str, targets: str) -> tuple[str, ...]:
+    """The layer names that ``targets`` stands for: its parts, or where it is empty what PEFT knows for the model's type.
+
+    Raises
+    ------
+    ModelError : PEFT knows none.
+    """
+    named = tuple(name.strip() for name in targets.split(",") if name.strip())
+    known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type, ())
+    if not (named or known):
+        raise ModelError(f"PEFT knows no default lora targets for model type {model_type!r}", "name some in 'model.lora-targets'")
+    return named or tuple(known)
 
 
 def train_fully(backbone: PreTrainedModel) -> PreTrainedModel:

@@ -29,7 +29,7 @@ def test_task() -> None:
 
 
 def test_train_report() -> None:
-    report = TrainReport("c", 2, ADAPTER, 1.5, 64, 0.5, RANKING, {"train": 3.0, "evaluate": 1.0})
+    report = TrainReport("c", 2, ADAPTER, 1.5, 64, 0.5, RANKING, {"train": 3.0, "evaluate": 1.0}, {"up": 5.0})
     read = TrainReport.from_record(report.to_record())
     assert same(read.adapter, ADAPTER)
     assert (read.client, read.round, read.loss, read.examples, read.share) == ("c", 2, 1.5, 64, 0.5)
@@ -54,7 +54,7 @@ def test_payload_bytes_counts_every_tensor_of_every_record() -> None:
 
 
 def report_record(**changes: object) -> RecordDict:
-    record = TrainReport("c", 2, ADAPTER, 1.5, 64, 0.5, RANKING, {}).to_record()
+    record = TrainReport("c", 2, ADAPTER, 1.5, 64, 0.5, RANKING, {}, {}).to_record()
     for key, value in changes.items():
         record["metrics"][key.replace("__", ".").replace("_at_", "@").replace("_", "-")] = value
     return record

@@ -1,0 +1,353 @@
+"""The client's link to the split service: survives cut connections and restarts, applies nothing twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+import grpc
+from torch import Tensor
+
+from client_app.journal import Journal, Sent, Step
+from client_app.stream import Broken, Stream
+from common.errors import ConfigError, SplitError
+from common.pb import split_pb2 as pb
+from common.wire import CHANNEL_OPTIONS, CREDITS, PROTOCOL, Codec, Rows, announce, encode
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+PASSING = (
+    pb.STATUS_FAILED_PRECONDITION, pb.STATUS_RESOURCE_EXHAUSTED, pb.STATUS_DEADLINE_EXCEEDED, pb.STATUS_UNAVAILABLE
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What the client means to talk to, and how long it tries.
+
+    Attributes
+    ----------
+    digest, k, m, hidden_size : of the model and its cut; a service that hosts another one refuses.
+    codec : of hidden states and gradients, both ways.
+    training : whether the link trains; inference needs no open round.
+    reply_seconds : to wait for one reply. attempts : in a row without success, before giving up.
+    first_wait, longest_wait : seconds between attempts; each is twice the one before.
+    """
+
+    digest: str
+    k: int
+    m: int
+    hidden_size: int
+    codec: Codec = Codec.FP32
+    training: bool = True
+    reply_seconds: float = 120.0
+    attempts: int = 10
+    first_wait: float = 0.05
+    longest_wait: float = 5.0
+
+
+class SplitLink:
+    """Hidden states and gradients to the hosted layers and back; two requests may be under way, from two threads.
+
+    Parameters
+    ----------
+    address : ``host:port``.
+    token : minted by the server for this client and round.
+    root_certificate : PEM of the authority that signed the service's certificate; None only on loopback.
+
+    Attributes
+    ----------
+    bytes_up, bytes_down : of all messages so far.
+
+    Raises
+    ------
+    ConfigError : plain text to another machine.
+    """
+
+    def __init__(self, address: str, token: str, settings: LinkSettings, root_certificate: bytes | None = None) -> None:
+        if root_certificate is None and address.rpartition(":")[0] not in LOOPBACK:
+            raise ConfigError(f"split service at {address!r} without TLS", "give its root certificate")
+        self.settings = settings
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self._address, self._token, self._root = address, token, root_certificate
+        self._journal = Journal()
+        self._number = 0
+        self._micro = 0
+        self._round: tuple[int, int] | None = None
+        self._channel: grpc.Channel | None = None
+        self._stream: Stream | None = None
+        self._opening = threading.RLock()
+        self._lock = threading.Lock()
+        self._credits = threading.Semaphore(CREDITS)
+
+    def __enter__(self) -> SplitLink:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def step_number(self) -> int:
+        """Optimiser steps made in this round."""
+        return self._journal.step
+
+    def connect(self) -> None:
+        """Connects now, rather than at the first request.
+
+        Raises
+        ------
+        SplitError : the service cannot be reached, or refuses the model, the cut, the codec or the token.
+        """
+        self._try(lambda stream: (pb.Reply(), None))
+
+    def infer(self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """Hidden states [B,T,H] after the hosted layers; the service keeps nothing. Zero where padded.
+
+        Raises
+        ------
+        SplitError : refused, or out of reach.
+        """
+        rows, number = Rows.of(hidden, mask, positions), self._next_number()
+
+        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
+            _check_size(rows, stream)
+            tokens = rows.pack(hidden.detach()).to(stream.dtype)
+            request = pb.Request(
+                number=number, op=pb.OP_INFER, rows=rows.message(), tensors=[announce(tokens, self.settings.codec)],
+                deadline_ms=self._deadline,
+            )  # fmt: skip
+            return stream.ask(request, [encode(tokens, self.settings.codec)], rows.tokens)
+
+        return _unpacked(rows, self._try(ask)[1], hidden)
+
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
+    ) -> tuple[Tensor, Sent]:
+        """As :meth:`infer`, to be followed by :meth:`backward` with the second value.
+
+        Raises
+        ------
+        SplitError : refused, or out of reach.
+        """
+        rows, number = Rows.of(hidden, mask, positions), self._next_number()
+        with self._lock:
+            self._micro += 1
+            identity = self._micro
+        sent: Sent | None = None
+
+        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
+            nonlocal sent
+            if sent is None:
+                _check_size(rows, stream)
+                tokens = rows.pack(hidden.detach()).to(stream.dtype)
+                # a copy: the caller may change its tensor, a repetition must not
+                payload = encode(tokens, self.settings.codec).clone()
+                sent = Sent(identity, number, rows, announce(tokens, self.settings.codec), payload)
+            request = pb.Request(
+                number=number, op=pb.OP_FORWARD, step=self._journal.step, micros=[sent.name], rows=rows.message(),
+                tensors=[sent.tensor], deadline_ms=self._deadline,
+            )  # fmt: skip
+            return stream.ask(request, [sent.input], rows.tokens)
+
+        _, output = self._try(ask)
+        return _unpacked(rows, output, hidden), sent
+
+    def backward(self, sent: Sent, gradient: Tensor, wants_input: bool = True) -> Tensor | None:
+        """The gradients [B,T,H] of a forward's input, from those of its result.
+
+        Parameters
+        ----------
+        wants_input : False where nothing below needs them; then they are not sent, and the result is None.
+
+        Raises
+        ------
+        SplitError : the micro-batch has been differentiated already; or refused, or out of reach.
+        """
+        if sent.backward:
+            raise SplitError(f"micro-batch {sent.id!r} is differentiated twice", "run its forward again")
+        sent.backward = self._next_number()
+
+        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
+            if sent.gradient is None:
+                sent.gradient = encode(sent.rows.pack(gradient).to(stream.dtype), self.settings.codec).clone()
+            return self._send_backward(stream, sent, self._journal.step, wants_input)
+
+        _, found = self._try(ask)
+        with self._lock:
+            self._journal.done.append(sent)
+        return _unpacked(sent.rows, found, gradient) if wants_input else None
+
+    def step(self, learning_rate: float | None = None) -> int:
+        """One optimiser step of the hosted adapter, with the micro-batches differentiated since the last one.
+
+        Parameters
+        ----------
+        learning_rate : None takes the one that the server began the round with.
+
+        Returns
+        -------
+        Steps made in this round.
+
+        Raises
+        ------
+        SplitError : there is no such micro-batch; or refused, or out of reach.
+        """
+        journal = self._journal
+        if not journal.done:
+            raise SplitError("a hosted step without a micro-batch", "call backward() on a loss first")
+        journal.asked = Step(journal.step, self._next_number(), learning_rate, tuple(journal.done))
+        reply, _ = self._try(lambda stream: self._send_step(stream, journal.asked))
+        journal.finish(reply.durable)
+        return journal.step
+
+    def close(self) -> None:
+        """Ends the connection; what was not committed by the server's round is lost."""
+        with self._opening:
+            self._drop()
+
+    @property
+    def _deadline(self) -> int:
+        return int(self.settings.reply_seconds * 1000)
+
+    def _try(self, ask: Callable[[Stream], tuple[pb.Reply, Tensor | None]]) -> tuple[pb.Reply, Tensor | None]:
+        """Asks until there is an answer; reconnects, replays and waits longer each time."""
+        failure: SplitError | None = None
+        for attempt in range(self.settings.attempts):
+            if attempt:
+                time.sleep(min(self.settings.first_wait * 2 ** (attempt - 1), self.settings.longest_wait))
+            stream: Stream | None = None
+            try:
+                stream = self._live()
+                with self._credits:
+                    reply, tensor = ask(stream)
+            except Broken as broken:
+                if not broken.passing:
+                    raise
+                failure = broken
+            else:
+                if reply.status == pb.STATUS_OK:
+                    return reply, tensor
+                name = pb.Status.Name(reply.status).removeprefix("STATUS_")
+                failure = SplitError(f"the split service refused: {reply.message}: {name}")
+                if reply.status not in PASSING:
+                    raise failure
+            with self._opening:
+                if stream is None or stream is self._stream:
+                    self._drop()
+        raise SplitError(
+            f"no success with the split service at {self._address!r} in {self.settings.attempts!r} attempts;"
+            f" the last: {failure.message}",
+            "see whether it runs, and whether this machine reaches it",
+        )
+
+    def _live(self) -> Stream:
+        """The connection; a new one stands where this client stands, once what was lost is replayed."""
+        with self._opening:
+            if self._stream is None:
+                if self._channel is None:
+                    self._channel = self._open_channel()
+                own = self.settings
+                hello = pb.Hello(
+                    protocol=PROTOCOL, digest=own.digest, k=own.k, m=own.m, hidden_size=own.hidden_size,
+                    codec=own.codec.number, training=own.training,
+                )  # fmt: skip
+                stream = Stream(self._channel, self._token, hello, own.reply_seconds, self._count)
+                if own.training:
+                    try:
+                        self._catch_up(stream)
+                    except SplitError:
+                        stream.close()
+                        raise
+                self._stream = stream
+            return self._stream
+
+    def _catch_up(self, stream: Stream) -> None:
+        welcome, journal = stream.welcome, self._journal
+        if self._round is None:
+            self._round = welcome.version, welcome.round
+            journal.step = welcome.step
+        elif self._round != (welcome.version, welcome.round):
+            raise SplitError(f"round {self._round[1]!r} is over: the service is in round {welcome.round!r}")
+        self._number = max(self._number, welcome.number)
+        if journal.asked is not None and welcome.step == journal.step + 1:
+            return
+        for past in journal.since(welcome.step):
+            for sent in past.micros:
+                self._replay(stream, sent, past.step)
+            self._expect_ok(self._send_step(stream, past)[0])
+        for sent in journal.done:
+            self._replay(stream, sent, journal.step)
+
+    def _replay(self, stream: Stream, sent: Sent, step: int) -> None:
+        # its answer was taken once
+        self._expect_ok(self._send_backward(stream, sent, step, wants_input=False, with_input=True)[0])
+
+    def _expect_ok(self, reply: pb.Reply) -> None:
+        if reply.status != pb.STATUS_OK:
+            raise Broken(f"the split service refused a repetition: {reply.message}")
+
+    def _send_backward(
+        self, stream: Stream, sent: Sent, step: int, wants_input: bool, with_input: bool = False
+    ) -> tuple[pb.Reply, Tensor | None]:
+        request = pb.Request(
+            number=sent.backward, op=pb.OP_BACKWARD, step=step, micros=[sent.name], rows=sent.rows.message(),
+            tensors=[sent.tensor] * (2 if with_input else 1), input_gradient=wants_input, deadline_ms=self._deadline,
+        )  # fmt: skip
+        payloads = [sent.gradient, sent.input] if with_input else [sent.gradient]
+        reply, tensor = stream.ask(request, payloads, sent.rows.tokens if wants_input else 0)
+        if reply.status == pb.STATUS_INPUT_WANTED and not with_input:
+            # another request, with a number of its own: a late copy of this reply must not be taken for its reply
+            sent.backward = self._next_number()
+            return self._send_backward(stream, sent, step, wants_input, with_input=True)
+        return reply, tensor
+
+    def _send_step(self, stream: Stream, step: Step) -> tuple[pb.Reply, None]:
+        request = pb.Request(
+            number=step.number, op=pb.OP_STEP, step=step.step, micros=[sent.name for sent in step.micros],
+            learning_rate=step.learning_rate, deadline_ms=self._deadline,
+        )  # fmt: skip
+        return stream.ask(request, (), 0)
+
+    def _open_channel(self) -> grpc.Channel:
+        # several channels of one process would share a connection, and with it one flow-control window
+        options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        if self._root is None:
+            return grpc.insecure_channel(self._address, options)
+        return grpc.secure_channel(self._address, grpc.ssl_channel_credentials(self._root), options)
+
+    def _drop(self) -> None:
+        """Forgets the connection: a channel that has failed waits by itself, longer than is wanted here."""
+        stream, self._stream = self._stream, None
+        channel, self._channel = self._channel, None
+        with suppress(grpc.RpcError):
+            if stream is not None:
+                stream.close()
+            if channel is not None:
+                channel.close()
+
+    def _next_number(self) -> int:
+        with self._lock:
+            self._number += 1
+            return self._number
+
+    def _count(self, up: int, down: int) -> None:
+        with self._lock:
+            self.bytes_up += up
+            self.bytes_down += down
+
+
+def _check_size(rows: Rows, stream: Stream) -> None:
+    limit = stream.welcome.max_tokens
+    if rows.count * rows.width > limit:
+        raise SplitError(
+            f"{rows.count!r} rows of width {rows.width!r} are more than the service's {limit!r} tokens",
+            "take smaller batches",
+        )
+
+
+def _unpacked(rows: Rows, tokens: Tensor, like: Tensor) -> Tensor:
+    return rows.unpack(tokens).to(like.device, like.dtype)

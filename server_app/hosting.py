@@ -1,0 +1,113 @@
+"""The hosted middle layers as a run sees them: a split service of its own, rounds opened and closed for clients.
+
+A client may start its round from several candidates (the mix, or a step towards its own adapter). Each candidate is a
+client of the service, with a token of its own: the one that the client chose is committed, the others are rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.adapters.lora import targets_of
+from common.config import RunConfig
+from common.cut import Cut, digest, owner, read_config, server_side, whole_name
+from common.low_rank import Adapter
+from common.messages import Doors
+from common.models import resolve
+from server_app.split.host import SplitHost
+from server_app.split.settings import AdamW, HostedLora, HostSettings, TlsFiles
+
+
+class Hosting:
+    """Starts the split service of a run; to be closed at its end.
+
+    Raises
+    ------
+    ModelError : the model cannot be cut as the configuration asks.
+    ConfigError : the service cannot listen as the configuration asks.
+    """
+
+    def __init__(self, config: RunConfig, run: str, state: Path) -> None:
+        split, model = config.split, config.model
+        folder, self._cut = resolve(model.name), Cut(split.k, split.m)
+        self._config = read_config(folder)
+        self.layers = self._config.num_hidden_layers
+        self._cut.check(self._config)
+        settings = HostSettings(
+            run=run,
+            digest=digest(folder),
+            k=split.k,
+            m=split.m,
+            hidden_size=self._config.hidden_size,
+            lora=HostedLora(targets_of(self._config.model_type, model.lora_targets), model.lora_rank, model.lora_alpha),
+            optimiser=AdamW(weight_decay=config.train.weight_decay),
+            address=split.host,
+            port=split.port,
+            batch_clients=split.batch_clients,
+        )
+        tls = TlsFiles(Path(split.certificate), Path(split.key)) if split.certificate else None
+        trunk = server_side(folder, self._cut)
+        self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
+        self._host = SplitHost(trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config))
+        self._open: dict[str, tuple[float, ...]] = {}
+        bound = self._host.start()
+        self.address = split.advertise or bound
+
+    def close(self) -> None:
+        """Ends the service."""
+        self._host.stop()
+
+    def part(self, adapter: Adapter) -> Adapter:
+        """The hosted part of a whole adapter."""
+        return {name: tensor for name, tensor in adapter.items() if self._is_hosted(name)}
+
+    def rest(self, adapter: Adapter) -> Adapter:
+        """What of a whole adapter lives on the client."""
+        return {name: tensor for name, tensor in adapter.items() if not self._is_hosted(name)}
+
+    def open(self, client: str, round_number: int, rate: float, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
+        """Opens a training round on each candidate adapter (by own share)."""
+        tokens = {}
+        self._open[client] = tuple(candidates)
+        for share, adapter in candidates.items():
+            name = _candidate(client, share)
+            self._host.rollback(name)
+            self._host.load_adapter(name, self.part(adapter))
+            self._host.begin(name, round_number, rate, adapter_seed=0, fresh_optimiser=True)
+            tokens[share] = self._host.mint(name, seconds)
+        return Doors(self.address, tokens)
+
+    def show(self, client: str, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
+        """Lets a client use each candidate adapter without training it."""
+        tokens = {}
+        for share, adapter in candidates.items():
+            name = _candidate(client, share)
+            self._host.rollback(name)
+            self._host.load_adapter(name, self.part(adapter))
+            tokens[share] = self._host.mint(name, seconds, training=False)
+        return Doors(self.address, tokens)
+
+    def commit(self, client: str, round_number: int, share: float) -> Adapter:
+        """Takes what the client trained on the candidate that it chose; forgets the others. Returns the hosted part.
+
+        Raises
+        ------
+        SplitError : that round is not open, or its adapter is not finite.
+        """
+        chosen = _candidate(client, share)
+        self._host.commit(chosen, round_number)
+        self.forget(client)
+        return self._host.adapter(chosen)
+
+    def forget(self, client: str) -> None:
+        """Rolls back all that a client did in its round and that is not committed, to the bit."""
+        for share in self._open.pop(client, ()):
+            self._host.rollback(_candidate(client, share))
+
+    def _is_hosted(self, name: str) -> bool:
+        return not name.startswith("projection.") and owner(name, self._cut, self._config) == "server"
+
+
+def _candidate(client: str, share: float) -> str:
+    return client if not share else f"{client}@{share:g}"

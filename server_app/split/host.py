@@ -1,0 +1,265 @@
+"""The split service as the server app sees it: start it, hand out tokens, open and close rounds, mix adapters."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+from torch import Tensor, nn
+
+from common.errors import ConfigError, SplitError
+from common.wire import CHANNEL_OPTIONS, METHOD, Refused
+from server_app.split.clients import Clients
+from server_app.split.engine import Engine
+from server_app.split.lora import HostedTrunk
+from server_app.split.memory import HeldMemory, Kind
+from server_app.split.metrics import Metrics
+from server_app.split.session import Session
+from server_app.split.settings import LOOPBACK, HostSettings, TlsFiles
+from server_app.split.tokens import Mint
+from server_app.split.vault import Vault
+
+log = logging.getLogger("fellrec.split")
+SPARE_THREADS = 16
+"""For health checks, and for refusing sessions beyond the limit."""
+
+
+class SplitHost:
+    """Hosts the middle layers of one model, with an adapter per client.
+
+    Parameters
+    ----------
+    trunk : called as ``trunk(hidden [B,T,H], attention_mask, position_ids) -> hidden [B,T,H]``; frozen and given LoRA
+        places here.
+    state_dir : snapshots and the secret; what is there is taken up again.
+    tls : the server's certificate and key; None only on a loopback address.
+    whole_name : from a layer's path in ``trunk`` to its path in the whole model, for the adapters' names.
+
+    Raises
+    ------
+    ConfigError : the settings do not fit the trunk, or ask for plain text on a network.
+    SplitError : the state folder belongs to another model or to other LoRA settings.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, settings: HostSettings, state_dir: Path, tls: TlsFiles | None = None,
+        whole_name: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
+        if tls is None and settings.address not in LOOPBACK:
+            raise ConfigError(
+                f"'address' = {settings.address!r} without TLS", "give a certificate, or listen on 127.0.0.1"
+            )
+        self._settings, self._tls = settings, tls
+        self._hosted = HostedTrunk(trunk, settings.lora, whole_name)
+        self._metrics = Metrics()
+        limits = settings.limits
+        self._memory = HeldMemory(limits.held_bytes, {Kind.GRAPH: limits.graph_bytes, Kind.INPUT: limits.input_bytes})
+        self._mint = Mint(settings.run, state_dir)
+        identity = {"digest": settings.digest, "k": settings.k, "m": settings.m, "rank": settings.lora.rank,
+                    "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
+        self._vault = Vault(state_dir, identity)
+        self._clients = Clients(self._hosted, settings, self._vault)
+        self._engine = Engine(self._hosted, self._clients, self._memory, self._metrics, settings, self._active)
+        self._sessions: list[Session] = []
+        self._lock = Lock()
+        self._draining = False
+        self._health = health.HealthServicer()
+        self._server: grpc.Server | None = None
+        self._engine.start()
+        self._metrics.watch(lambda: len(self._sessions), lambda: len(self._engine), lambda: self._memory.nbytes)
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """The registry for Prometheus."""
+        return self._metrics.registry
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held for clients at present; 0 once all sessions have ended."""
+        return self._memory.nbytes
+
+    def start(self) -> str:
+        """Starts to serve; returns ``host:port``.
+
+        Raises
+        ------
+        ConfigError : the port is taken, or the certificate cannot be read.
+        """
+        limits, address = self._settings.limits, self._settings.address
+        threads = ThreadPoolExecutor(limits.sessions + SPARE_THREADS, thread_name_prefix="fellrec-split-grpc")
+        options = [*CHANNEL_OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.so_reuseport", 0)]
+        server = grpc.server(threads, options=options)
+        service, method = METHOD.strip("/").split("/")
+        # no serialisers: chunks are cut from messages and put into them without protobuf's copies
+        handlers = {method: grpc.stream_stream_rpc_method_handler(self._serve)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        place = f"{f'[{address}]' if ':' in address else address}:{self._settings.port}"
+        try:
+            port = server.add_secure_port(place, self._credentials()) if self._tls else server.add_insecure_port(place)
+        except (RuntimeError, OSError) as error:
+            raise ConfigError(
+                f"the split service cannot listen on {place!r}: {error}", "choose another port"
+            ) from error
+        self._server = server
+        server.start()
+        self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.info(
+            "serving %s on %s:%d, %d hosted layers", self._settings.digest[:12], address, port, len(self._hosted.shapes)
+        )
+        return f"{place.rsplit(':', 1)[0]}:{port}"
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Takes no new sessions, lets those there finish for ``grace`` seconds, saves everything and ends; once."""
+        with self._lock:
+            draining, self._draining = self._draining, True
+        if draining:
+            return
+        self._health.enter_graceful_shutdown()
+        if self._server is not None:
+            self._server.stop(grace).wait()
+        self._engine.call(self._clients.snapshot)
+        self._engine.stop()
+        self._vault.close()
+        log.info("stopped")
+
+    def mint(self, client: str, ttl_s: float, training: bool = True) -> str:
+        """A token for ``client``, good for ``ttl_s`` seconds at most and until its round ends."""
+        return self._mint.mint(client, ttl_s, training)
+
+    def begin(
+        self, client: str, round: int, learning_rate: float, adapter_seed: int, fresh_optimiser: bool = False
+    ) -> int:
+        """Opens a client's round on its committed adapter; one that is open already is rolled back.
+
+        Parameters
+        ----------
+        learning_rate : where a step brings none of its own.
+        adapter_seed : for a client that has no adapter yet.
+        fresh_optimiser : whether AdamW starts anew, instead of going on from the last committed round.
+
+        Returns
+        -------
+        The version of the adapter that the round begins with.
+
+        Raises
+        ------
+        SplitError : the learning rate is no number from 0 up.
+        """
+        if not (math.isfinite(learning_rate) and learning_rate >= 0):
+            raise SplitError(f"learning_rate is {learning_rate!r}", "give a number from 0 up")
+        self.rollback(client)
+        return self._engine.call(
+            lambda: self._clients.begin(client, round, learning_rate, adapter_seed, fresh_optimiser)
+        )
+
+    def commit(self, client: str, round: int) -> int:
+        """Makes what a client trained in a round its adapter; its tokens end. Returns the new version.
+
+        Raises
+        ------
+        SplitError : no such round is open, or the adapter is not finite.
+        """
+        version = self._engine.call(lambda: self._clients.commit(client, round))
+        self._end(client)
+        return version
+
+    def rollback(self, client: str, round: int | None = None) -> None:
+        """Forgets what a client trained in a round, to the bit; its tokens end. Without an open round: nothing."""
+        if self._engine.call(lambda: self._clients.rollback(client, round)):
+            self._end(client)
+
+    def clients(self) -> list[str]:
+        """Every client that has an adapter here."""
+        return self._engine.call(self._clients.names)
+
+    def adapter(self, client: str) -> dict[str, Tensor]:
+        """A client's committed adapter, float32, by PEFT's names in the whole model.
+
+        Raises
+        ------
+        SplitError : the client is unknown.
+        """
+        return self._engine.call(lambda: self._clients.adapter(client))
+
+    def load_adapter(self, client: str, state: Mapping[str, Tensor]) -> int:
+        """Puts a mixed adapter in the place of a client's committed one. Returns the new version.
+
+        Raises
+        ------
+        SplitError : a round is open, or the tensors do not fit.
+        """
+        return self._engine.call(lambda: self._clients.load_adapter(client, state))
+
+    def snapshot(self) -> None:
+        """Returns once everything is on the disk; a start on the same state folder restores it."""
+        self._engine.call(self._clients.snapshot)
+
+    def _serve(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """The stream's handler: who calls, is there room, then the session."""
+        session: Session | None = None
+        try:
+            claims = self._mint.check(_bearer(context))
+            session = Session(
+                claims, self._settings, self._hosted.dtype, self._engine, self._clients, self._mint, self._memory,
+                self._metrics,
+            )  # fmt: skip
+            self._enter(session)
+            if not context.add_callback(session.close):
+                return
+            log.info("client %s: session opened", claims.client)
+            begun = time.monotonic()
+            yield from session.replies(messages)
+            log.info("client %s: session closed after %.1f s", claims.client, time.monotonic() - begun)
+        except Refused as refused:
+            log.info("session refused: %s", refused.status)
+            context.abort(grpc.StatusCode[refused.status], str(refused))
+        finally:
+            with self._lock:
+                if session in self._sessions:
+                    self._sessions.remove(session)
+
+    def _enter(self, session: Session) -> None:
+        limits = self._settings.limits
+        with self._lock:
+            if self._draining:
+                raise Refused("the service is about to stop", "try again later", "UNAVAILABLE")
+            own = sum(other.client == session.client for other in self._sessions)
+            for count, limit in ((own, limits.sessions_per_client), (len(self._sessions), limits.sessions)):
+                if count >= limit:
+                    raise Refused(f"{count!r} sessions are open, the limit", "close one first", "RESOURCE_EXHAUSTED")
+            self._sessions.append(session)
+
+    def _end(self, client: str) -> None:
+        self._mint.revoke(client)
+        with self._lock:
+            sessions = [session for session in self._sessions if session.client == client]
+        for session in sessions:
+            session.close(Refused("the round is over", "wait for the next one", "UNAUTHENTICATED"))
+
+    def _active(self) -> int:
+        with self._lock:
+            return len({session.client for session in self._sessions})
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        try:
+            pair = self._tls.key.read_bytes(), self._tls.certificate.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"the split service's certificate cannot be read: {error}") from error
+        return grpc.ssl_server_credentials([pair])
+
+
+def _bearer(context: grpc.ServicerContext) -> str:
+    metadata = dict(context.invocation_metadata())
+    kind, _, token = str(metadata.get("authorization", "")).partition(" ")
+    if kind != "Bearer" or not token:
+        raise Refused("there is no token", "send it as metadata 'authorization: Bearer ...'", "UNAUTHENTICATED")
+    return token

@@ -1,0 +1,130 @@
+"""What a split service is told: the model it hosts, how its adapters are trained, and what a client may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from common.errors import ConfigError
+from common.wire import Codec
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class HostedLora:
+    """LoRA on every hosted linear layer whose path ends with one of ``targets`` (as PEFT matches names)."""
+
+    targets: tuple[str, ...]
+    rank: int = 8
+    alpha: float = 16.0
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """The settings of :class:`torch.optim.AdamW`; the learning rate comes with each round or step."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may take; beyond it a request is refused and the service goes on.
+
+    Attributes
+    ----------
+    sessions, sessions_per_client : open at once.
+    tokens : cells (rows times width) of one request. batch_tokens : of a batch over several clients.
+    graph_bytes : autograd graphs held for one client between forward and backward; beyond it, forwards are recomputed.
+    input_bytes : inputs kept for recomputing, per client; beyond it, the client is asked to send them again.
+    held_bytes : everything held for all clients: graphs, inputs, gradients, messages.
+    micro_batches : of one optimiser step.
+    queue_seconds : a request may wait so long for its turn. payload_seconds : a message may take so long to arrive.
+    """
+
+    sessions: int = 128
+    sessions_per_client: int = 4
+    tokens: int = 1 << 16
+    batch_tokens: int = 1 << 16
+    graph_bytes: int = 4 << 30
+    input_bytes: int = 1 << 30
+    held_bytes: int = 16 << 30
+    micro_batches: int = 256
+    queue_seconds: float = 120.0
+    payload_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """Everything that decides a split service.
+
+    Attributes
+    ----------
+    run : the run that tokens are minted for.
+    digest, k, m, hidden_size : the hosted model; a client that means another one is refused.
+    codecs : that clients may choose.
+    address, port : to listen on; port 0 takes a free one. Without TLS only a loopback address is allowed.
+    batch_clients : clients in one pass over the base at most; 1 makes every number independent of the other clients
+        to the bit.
+    batch_seconds : how long a request may wait for others to share its pass.
+    unsaved_steps : optimiser steps that a crash may undo at most (the client replays them).
+    """
+
+    run: str
+    digest: str
+    k: int
+    m: int
+    hidden_size: int
+    lora: HostedLora
+    optimiser: AdamW = AdamW()
+    limits: Limits = Limits()
+    codecs: tuple[Codec, ...] = field(default=tuple(Codec))
+    address: str = "127.0.0.1"
+    port: int = 0
+    batch_clients: int = 16
+    batch_seconds: float = 0.002
+    unsaved_steps: int = 4
+
+    def __post_init__(self) -> None:
+        for part, least in (
+            (
+                self,
+                {
+                    "hidden_size": 1,
+                    "batch_clients": 1,
+                    "unsaved_steps": 1,
+                    "k": 0,
+                    "m": 0,
+                    "port": 0,
+                    "batch_seconds": 0,
+                },
+            ),
+            (self.lora, {"rank": 1}),
+            (self.optimiser, {"beta1": 0, "beta2": 0, "epsilon": 0, "weight_decay": 0}),
+            (
+                self.limits,
+                {limit.name: 0 if limit.name in ("graph_bytes", "input_bytes") else 1e-3 for limit in fields(Limits)},
+            ),
+        ):
+            for name, bound in least.items():
+                value = getattr(part, name)
+                if not math.isfinite(value) or value < bound:
+                    raise ConfigError(f"{name!r} = {value!r} of the split service", f"it must be {bound} or more")
+        if not (math.isfinite(self.lora.alpha) and self.lora.alpha > 0):
+            raise ConfigError(f"'alpha' = {self.lora.alpha!r} of the hosted LoRA", "it must be a positive number")
+        if not self.lora.targets:
+            raise ConfigError("'targets' of the hosted LoRA is empty", "name linear layers, e.g. ('query', 'value')")
+        if not self.codecs:
+            raise ConfigError("'codecs' of the split service is empty", f"allow some of {', '.join(Codec)}")
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """The server's certificate chain and private key, as PEM files."""
+
+    certificate: Path
+    key: Path

@@ -1,0 +1,59 @@
+"""A request on its way through the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from common.pb import split_pb2 as pb
+from common.wire import Rows
+from server_app.split.answer import Answer
+from server_app.split.memory import Held
+from server_app.split.micro import HeldGraph
+
+
+class Caller(Protocol):
+    """Who asked, and takes the answer."""
+
+    client: str
+
+    @property
+    def gone(self) -> bool:
+        """Whether no answer is awaited any more."""
+
+    def answer(self, work: Work, answer: Answer, version: int, step: int, durable: int) -> None:
+        """Takes an answer and where the client's adapter stands; called once, by the compute thread."""
+
+
+@dataclass(eq=False)
+class Work:
+    """A checked request with its tensors [tokens, H].
+
+    Attributes
+    ----------
+    share : of the memory that its tensors take. arrived, expires : on the monotonic clock.
+    graph : for a backward, the pass whose graph it may use; set when it is queued.
+    """
+
+    caller: Caller
+    request: pb.Request
+    rows: Rows | None
+    tensors: Sequence[Tensor]
+    share: Held
+    arrived: float
+    expires: float
+    graph: HeldGraph | None = None
+    answered: bool = False
+
+    @property
+    def client(self) -> str:
+        """Whose it is."""
+        return self.caller.client
+
+    @property
+    def cells(self) -> int:
+        """Rows times width: what it costs to compute."""
+        return self.rows.count * self.rows.width if self.rows else 0
