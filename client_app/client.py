@@ -88,7 +88,7 @@ class Client:
         cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
         model = recommender_scorer(recommender, begun.shelf)
         served, evidence = evidence_scorer(model, holding, config)
-        scorers = {"test": served, "model": model, **baseline_scorers(begun.shelf)}
+        scorers = {"test": served, "model": model, **baseline_scorers(holding, config.model.history)}
         rankings = {
             name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases)) for name, scorer in scorers.items()
         }

@@ -50,16 +50,22 @@ def recommender_scorer(recommender: EncoderRecommender, shelf: Shelf) -> Scorer:
     return score
 
 
-def baseline_scorers(shelf: Shelf) -> dict[str, Scorer]:
-    """Popularity and item-kNN from the client's own training interactions."""
-    users, items = shelf.holding.train_pairs()
-    count = len(shelf.holding.dataset.catalogue)
-    return {"popularity": Popularity(users, items, count).scores, "item_knn": ItemKNN(users, items, count).scores}
+def baseline_scorers(holding: Holding, history: int) -> dict[str, Scorer]:
+    """Popularity and item-kNN from the client's own training interactions; neighbours of the newest ``history`` items.
+
+    Item-kNN reads as much of a history as the model does: of the whole history it would be the weaker rival.
+    """
+    pairs, count = holding.train_pairs(), len(holding.dataset.catalogue)
+    neighbours = ItemKNN(*pairs, count)
+    return {
+        "popularity": Popularity(*pairs, count).scores,
+        "item_knn": lambda histories: neighbours.scores([items[-history:] for items in histories]),
+    }
 
 
 def evidence_scorer(model: Scorer, holding: Holding, config: RunConfig) -> tuple[Scorer, Evidence]:
     """What the client serves: the model blended with the client's own evidence, fitted on its validation users."""
-    evidence = Evidence(config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue))
+    evidence = Evidence(config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue), config.model.history)
     evidence.fit(lambda histories: np.asarray(model(histories)), holding.cases(Part.VALID, MOST_USERS, config.seed))
     return (lambda histories: evidence.blend(np.asarray(model(histories)), histories)), evidence
 

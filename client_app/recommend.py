@@ -1,4 +1,4 @@
-"""Recommendations for one user of a client, made on the client from its own data and its own adapter."""
+"""Recommendations for one user of a client, made on the client from its own data, its own layers and its own adapter."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from client_app.ranking import evidence_scorer, recommender_scorer
 from client_app.training import Shelf
 from common.config import RunConfig
 from common.errors import DataError
-from common.low_rank import Adapter
-from common.recommenders.build import build
-from common.recommenders.state import load_trained
+from common.recommenders.encoder import EncoderRecommender
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,14 @@ class Recommendations:
 
 
 def recommend(
-    config: RunConfig, holding: Holding, adapter: Adapter, memory: Memory, rounds: int, user: str = "", top: int = 10
+    recommender: EncoderRecommender, holding: Holding, memory: Memory, config: RunConfig, rounds: int, user: str = "", top: int = 10
 ) -> Recommendations:
     """The ``top`` unseen items for one user, or for the user with the median history length where none is named.
 
-    ``memory`` is what the client kept from the run of ``rounds`` rounds: its frozen item matrix, if there is one.
+    Parameters
+    ----------
+    recommender : with the client's adapter loaded, and its middle layers in place.
+    memory : what the client kept from the run of ``rounds`` rounds: its frozen item matrix, if there is one.
 
     Raises
     ------
@@ -43,8 +44,6 @@ def recommend(
     interactions, catalogue = holding.dataset.interactions, holding.dataset.catalogue
     position = _user(holding, user)
     seen = interactions.items[interactions.of_user(position)]
-    recommender = build(config.model, config.seed)
-    load_trained(recommender, adapter)
     texts = recommender.catalogue_index(catalogue)
     shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, rounds))
     served, _ = evidence_scorer(recommender_scorer(recommender, shelf), holding, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,16 @@ from client_app.memory import Memory
 from client_app.node import all_clients, memory_folder
 from client_app.recommend import recommend as recommend_for
 from common.config import flatten
+from common.cut import Cut, cost, write_sides
 from common.data.prepare import prepare
-from common.errors import FellrecError
+from common.errors import ConfigError, FellrecError, RunError
 from common.home import data_home
+from common.models import resolve
 from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec.recipes import read_recipe, settings
+from fellrec.serving import Service, split_recommender, whole_recommender
+from fellrec.serving import serve as run_service
 from fellrec.simulation import simulate
 
 app = typer.Typer(
@@ -70,14 +75,65 @@ def show(run: Run = "latest", as_json: Annotated[bool, typer.Option("--json", he
 
 
 @app.command()
-def recommend(run: Run = "latest", client: Annotated[str, typer.Option(help="The client; '' takes the first.")] = "",
-              user: Annotated[str, typer.Option(help="The user's own id; '' takes one of median activity.")] = "",
-              top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10) -> None:
+def recommend(
+    run: Run = "latest",
+    client: Annotated[str, typer.Option(help="The client; '' takes the first.")] = "",
+    user: Annotated[str, typer.Option(help="The user's own id; '' takes one of median activity.")] = "",
+    top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
+    service: Annotated[str, typer.Option(help="host:port of `fellrec serve`; '' runs the whole model here.")] = "",
+    token: Annotated[Path | None, typer.Option(help="File with the client's token for the service.")] = None,
+    root_certificate: Annotated[str, typer.Option(help="PEM that signed the service's certificate.")] = "",
+) -> None:
     """Recommend items to a user of a simulated run's client, with the history beside them.
 
     Example: fellrec recommend latest --client ml-latest-small-0 --user 42
     """
-    _recommend(RunFolder.find(run), client, user, top)
+    _recommend(RunFolder.find(run), client, user, top, service, token, root_certificate)
+
+
+@app.command()
+def serve(
+    run: Run = "latest",
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback only with a certificate.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    certificate: Annotated[str, typer.Option(help="Certificate chain, PEM.")] = "",
+    key: Annotated[str, typer.Option(help="Private key, PEM.")] = "",
+    hours: Annotated[float, typer.Option(help="How long the clients' tokens are good.")] = 24.0,
+    metrics_port: Annotated[int, typer.Option(help="Serve Prometheus metrics on this loopback port; 0: do not.")] = 0,
+) -> None:
+    """Serve a run's hosted middle layers, so that its clients can go on recommending after the training.
+
+    Example: fellrec serve latest --port 50051
+    """
+    folder = RunFolder.find(run)
+    config = folder.config()
+    if not config.split.on:
+        raise RunError(f"run {folder.name!r} was trained without the split", "its clients hold the whole model: use `fellrec recommend`")
+    place = {"host": host, "port": port, "certificate": certificate, "key": key, "advertise": ""}
+
+    def told(found: Service) -> None:
+        console.print(f"serving run {folder.name} on {found.address}; Ctrl-C ends it", markup=False)
+        for client, path in found.tokens.items():
+            console.print(f"  {client}: token in {path}", markup=False)
+
+    run_service(folder, config.model_copy(update={"split": config.split.model_copy(update=place)}), hours, metrics_port, told)
+
+
+@app.command()
+def split(
+    model: Annotated[str, typer.Argument(help="'embedded', a local folder, or a hub name.")],
+    out: Annotated[Path, typer.Option(help="Where to write the folders client/ and server/.")],
+    k: Annotated[int, typer.Option(help="First layers for the client.")] = 1,
+    m: Annotated[int, typer.Option(help="Last layers for the client.")] = 1,
+) -> None:
+    """Cut a model into two folders that can be shipped: the client's layers, and the middle ones for the server.
+
+    Example: fellrec split embedded --k 1 --m 1 --out sides
+    """
+    whole = resolve(model)
+    for name, folder in zip(("client", "server"), write_sides(whole, Cut(k, m), out), strict=True):
+        held = cost(whole, Cut(k, m))[name]
+        console.print(f"{name}: {held['parameters']:,} parameters, {held['bytes'] / 2**20:.1f} MiB in {folder}", markup=False)
 
 
 @app.command()
@@ -108,15 +164,26 @@ def prepare_data(
     console.print(f"prepared: {folder}", markup=False)
 
 
-def _recommend(folder: RunFolder, client: str, user: str, top: int) -> None:
+def _recommend(
+    folder: RunFolder, client: str, user: str, top: int, service: str = "", token: Path | None = None, root_certificate: str = ""
+) -> None:
     config = folder.config()
     clients = all_clients(config, config.home)
     client = client or next(iter(clients))
     if client not in clients:
-        raise FellrecError(f"run {folder.name!r} has no client {client!r}", f"it has {', '.join(clients)}")
+        raise RunError(f"run {folder.name!r} has no client {client!r}", f"it has {', '.join(clients)}")
     holding = Holding.load(client, clients[client], config.data.split)
     memory = Memory(memory_folder(config, {}, folder.name, client))
-    found = recommend_for(config, holding, folder.load_adapter(client), memory, folder.result()["run"]["rounds"], user, top)
+    adapter, rounds = folder.load_adapter(client), folder.result()["run"]["rounds"]
+    with ExitStack() as stack:
+        if service:
+            if token is None or not token.is_file():
+                raise ConfigError(f"--token is {str(token)!r}", "give the client's token file, as `fellrec serve` prints it")
+            recommender, hosted = split_recommender(config, folder.name, client, adapter, service, token.read_text(), root_certificate)
+            stack.enter_context(closing(hosted))
+        else:
+            recommender = whole_recommender(config, adapter)
+        found = recommend_for(recommender, holding, memory, config, rounds, user, top)
     console.print(f"user {found.user} of client {found.client}", markup=False)
     console.print("\nhistory, newest first:")
     for title in found.history[:10]:

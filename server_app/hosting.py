@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from common.adapters.lora import targets_of
 from common.config import RunConfig
 from common.cut import Cut, digest, owner, read_config, server_side, whole_name
@@ -53,6 +55,11 @@ class Hosting:
         self._open: dict[str, tuple[float, ...]] = {}
         bound = self._host.start()
         self.address = split.advertise or bound
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """The service's registry for Prometheus."""
+        return self._host.metrics
 
     def close(self) -> None:
         """Ends the service."""

@@ -41,7 +41,7 @@ def test_shuffled_labels_score_at_chance(shuffled) -> None:
     """Of nine items four are seen, so the target's rank is uniform over five: a hit at rank 1 has chance 0.2."""
     shelf, recommender, config = shuffled
     cases = shelf.holding.cases(Part.TEST, 0, config.seed)
-    for name, scorer in {"model": recommender_scorer(recommender, shelf), **baseline_scorers(shelf)}.items():
+    for name, scorer in {"model": recommender_scorer(recommender, shelf), **baseline_scorers(shelf.holding, 4)}.items():
         best = rank(scorer, cases, 64).per_user("ndcg@10") == 1.0
         assert abs(best.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / len(best)), name
 

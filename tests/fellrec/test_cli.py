@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import ConfigError, DataError, RunError
+from common.errors import ConfigError, DataError, RunError, SplitError
 from common.run_folder import RunFolder
 from fellrec.cli import app
 from tests.federation import federate, tiny_settings
@@ -74,3 +75,33 @@ def test_an_error_that_was_foreseen_is_one_line_with_a_code_and_a_remedy(fellrec
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("fellrec: [FR100] setting 'seed' = 'x'")
     assert "Traceback" not in done.stderr
+
+
+def test_split_writes_two_folders_that_sum_up_to_the_model(fellrec_home: Path, tmp_path: Path) -> None:
+    tiny_settings(fellrec_home)
+    said = say("split", str(fellrec_home / "model"), "--k", "1", "--m", "1", "--out", str(tmp_path / "sides"))
+    assert "client:" in said and "server:" in said
+    assert (tmp_path / "sides" / "client" / "cut.json").is_file() and (tmp_path / "sides" / "server" / "cut.json").is_file()
+
+
+def test_recommendations_through_the_service_are_those_of_the_whole_model(fellrec_home: Path) -> None:
+    federate(tiny_settings(fellrec_home, run_name="one", split__on=True, train__freeze_items_from=0))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", "from fellrec.cli import main; main()", "serve", "one"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        address = process.stdout.readline().split(" on ")[1].split(";")[0]
+        for _ in range(3):
+            process.stdout.readline()
+        token = fellrec_home / "runs" / "one" / "tokens" / "toy-1.token"
+        assert token.stat().st_mode & 0o777 == 0o600
+        through = say("recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token))
+        assert through == say("recommend", "one", "--client", "toy-1")
+        token.write_text("forged")
+        with pytest.raises(SplitError):
+            runner.invoke(
+                app, ["recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token)], catch_exceptions=False
+            )
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0

@@ -1,0 +1,1 @@
+"""Measured ratios beside their targets: ``python -m benchmarks.NAME`` prints one JSON object."""

@@ -1,0 +1,86 @@
+"""The split service alone, after training: it hosts every client's hosted layers for whoever holds that client's token."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import start_http_server
+
+from client_app.hosted import Hosted
+from common.config import RunConfig
+from common.cut import Cut
+from common.errors import RunError
+from common.low_rank import Adapter
+from common.messages import Doors, Task
+from common.recommenders.build import build
+from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.state import load_trained, trained_state
+from common.run_folder import RunFolder
+from common.version import app_identity
+from server_app.hosting import Hosting
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that answers: where, and where each client's token lies (a file that only its owner reads)."""
+
+    address: str
+    tokens: dict[str, Path]
+
+
+def serve(folder: RunFolder, config: RunConfig, hours: float, metrics_port: int, told: Callable[[Service], None]) -> None:
+    """Serves a run's hosted layers until the process is asked to end; ``told`` hears of the :class:`Service`.
+
+    Raises
+    ------
+    RunError : the run has no adapters.
+    """
+    clients = sorted(path.stem for path in (folder.path / "adapters").glob("*.safetensors"))
+    if not clients:
+        raise RunError(f"run {folder.name!r} has no adapters", "it has not ended, or it failed: see its events.jsonl")
+    ended = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: ended.set())
+    with tempfile.TemporaryDirectory(prefix="fellrec-serve-") as state, closing(Hosting(config, folder.name, Path(state))) as hosting:
+        tokens = {}
+        for client in clients:
+            doors = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)
+            tokens[client] = _kept(folder.path / "tokens" / f"{client}.token", doors.tokens[0.0])
+        if metrics_port:
+            start_http_server(metrics_port, "127.0.0.1", hosting.metrics)
+        told(Service(hosting.address, tokens))
+        ended.wait()
+
+
+def whole_recommender(config: RunConfig, adapter: Adapter) -> EncoderRecommender:
+    """The recommender with all layers here."""
+    recommender = build(config.model, config.seed)
+    load_trained(recommender, adapter)
+    return recommender
+
+
+def split_recommender(
+    config: RunConfig, run: str, client: str, adapter: Adapter, address: str, token: str, root_certificate: str = ""
+) -> tuple[EncoderRecommender, Hosted]:
+    """The client's side of the recommender, its middle layers at a service; the second is to be closed."""
+    recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m))
+    load_trained(recommender, {name: adapter[name] for name in trained_state(recommender)})
+    task = Task(app_identity(), run, client, 0, {}, doors=Doors(address, {0.0: token}))
+    hosted = Hosted(recommender.backbone, task, config, {"split-root-certificate": root_certificate}, training=False)
+    hosted.use(0.0)
+    return recommender, hosted
+
+
+def _kept(path: Path, token: str) -> Path:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+    return path
