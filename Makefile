@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-slow bench lint clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,12 @@ demo: setup ## train five clients on the sample set, then recommend (about three
 
 test: setup ## all tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+
+test-slow: setup ## long tables: every cut, rung and family over 20 steps
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m slow
+
+bench: setup ## benchmarks in their quick form, a minute each
+	@for name in split_step batching transport cut_cost; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 lint: setup ## style
 	$(VENV)/bin/ruff check .

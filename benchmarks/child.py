@@ -31,7 +31,7 @@ def child(
     RuntimeError : it ended, or took too long, before it sent anything.
     """
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_begin, args=(task, theirs, *args), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_begin, args=(task, theirs, *args))
     with _environment({"OMP_NUM_THREADS": "1", **(environment or {})}):
         process.start()
     theirs.close()

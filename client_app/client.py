@@ -65,7 +65,8 @@ class Client:
         begun, others = self._start()
         shelves = [begun.shelf, *(self._shelf(holding) for holding in others)]
         measured = time.perf_counter()
-        learned = train(recommender, shelves, config, task.client, task.round, task.learning_rate, self._middle.step)
+        rate, middle = task.learning_rate, self._middle
+        learned = train(recommender, shelves, config, task.client, task.round, rate, middle.step, middle.ahead)
         trained = time.perf_counter()
         return TrainReport(
             client=task.client,

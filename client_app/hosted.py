@@ -18,11 +18,13 @@ from common.cut import digest, set_trunk
 from common.errors import ConfigError, MessageError
 from common.messages import Task
 from common.models import resolve
-from common.wire import Codec
+from common.wire import CREDITS, Codec
 
 
 class Middle(Protocol):
-    """What a task does with the middle layers."""
+    """What a task does with the middle layers; ``ahead`` micro-batches may be under way at once."""
+
+    ahead: int
 
     def use(self, share: float) -> None:
         """From now on the middle layers carry the candidate of this own share."""
@@ -42,6 +44,8 @@ class Middle(Protocol):
 
 class Whole:
     """The client runs all layers itself."""
+
+    ahead = 1
 
     def use(self, share: float) -> None:
         pass
@@ -67,6 +71,8 @@ class Hosted:
     MessageError : the task leads to no hosted layers.
     ConfigError : the root certificate cannot be read, or the service is plaintext on another machine.
     """
+
+    ahead = CREDITS
 
     def __init__(self, backbone: nn.Module, task: Task, config: RunConfig, node: Mapping[str, Value], training: bool) -> None:
         if task.doors is None:

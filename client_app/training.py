@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,12 @@ def train(
     round_number: int,
     rate: float,
     step_hosted: Callable[[float], None] = lambda rate: None,
+    ahead: int = 1,
 ) -> Learned:
     """Trains the recommender's adapter in place with AdamW at learning rate ``rate``; ``step_hosted`` steps hosted layers.
+
+    With ``ahead`` above 1 so many micro-batches are under way at once, since hosted layers compute elsewhere; gradients
+    are added in the order of the micro-batches all the same, so that no number depends on it.
 
     ``shelves`` has one entry, but for centralised training, where it has one for each client; a batch never mixes them,
     since each is ranked on its own catalogue. From the second local epoch on the item matrices are encoded anew by the
@@ -70,16 +75,19 @@ def train(
                     shelf.items = recommender.encode_items(shelf.texts, config.evaluate.batch_size)
             shuffle = np.random.default_rng(derive(config.seed, "batches", client, round_number, epoch))
             for place, rows in _batches([len(examples) for examples in drawn], config.train.batch_size, shuffle):
-                histories, targets = _rows(drawn[place], rows)
-                loss = recommender.loss(histories, targets, shelves[place].texts, shelves[place].items)
-                if not torch.isfinite(loss):
-                    raise ModelError(f"client {client!r}: the loss became {loss.item()!r}", "lower 'train.learning-rate'")
-                penalty = sum((p - q).pow(2).sum() for p, q in zip(trained, received, strict=True)) if proximal else 0.0
                 optimiser.zero_grad(set_to_none=True)
-                (loss + proximal / 2 * penalty).backward()
+                loss = 0.0
+                for part in _losses(recommender, shelves[place], drawn[place], rows, config.train.micro_batches, ahead):
+                    if not torch.isfinite(part):
+                        raise ModelError(f"client {client!r}: the loss became {part.item()!r}", "lower 'train.learning-rate'")
+                    part.backward()
+                    loss += part.item()
+                if proximal:
+                    pull = sum((p - q).pow(2).sum() for p, q in zip(trained, received, strict=True))
+                    (proximal / 2 * pull).backward()
                 optimiser.step()
                 step_hosted(rate)
-                total, count = total + loss.item() * len(rows), count + len(rows)
+                total, count = total + loss * len(rows), count + len(rows)
     recommender.eval()
     return Learned(total / count, count)
 
@@ -93,5 +101,19 @@ def _batches(sizes: Sequence[int], batch: int, shuffle: np.random.Generator) -> 
     yield from (cut[position] for position in shuffle.permutation(len(cut)))
 
 
-def _rows(examples: TrainingExamples, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    return [examples.histories[row] for row in rows], examples.targets[rows]
+def _losses(
+    recommender: EncoderRecommender, shelf: Shelf, examples: TrainingExamples, rows: np.ndarray, micro_batches: int, ahead: int
+) -> Iterator[Tensor]:
+    """The loss of each micro-batch, as its share of the mean over all rows, in order."""
+
+    def loss(part: np.ndarray) -> Tensor:
+        histories = [examples.histories[row] for row in part]
+        mean = recommender.loss(histories, examples.targets[part], shelf.texts, shelf.items)
+        return mean * (len(part) / len(rows))
+
+    parts = np.array_split(rows, min(micro_batches, len(rows)))
+    if ahead == 1 or len(parts) == 1:
+        yield from map(loss, parts)
+        return
+    with ThreadPoolExecutor(ahead) as pool:
+        yield from pool.map(loss, parts)

@@ -87,6 +87,7 @@ class TrainConfig(Section):
     resample: bool = Field(True, description="draw the examples anew each round, instead of once")
     local_epochs: Count = Field(1, description="passes over the examples per round")
     batch_size: Count = Field(16, description="examples per optimiser step")
+    micro_batches: Count = Field(1, description="parts of a step; with hosted layers one travels while another is computed")
     learning_rate: Positive = Field(1e-3, description="AdamW's learning rate before pacing")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's weight decay")
     freeze_items_from: CountOrAll = Field(0, description="round from which the item matrix stays (stage 2); 0: never")

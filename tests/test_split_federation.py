@@ -24,6 +24,13 @@ def test_the_split_changes_no_number(fellrec_home: Path, strategy: str) -> None:
     assert result(fellrec_home, "split-False")["metrics"] == result(fellrec_home, "split-True")["metrics"]
 
 
+def test_micro_batches_that_overlap_change_no_number(fellrec_home: Path) -> None:
+    for on in (False, True):
+        federate(tiny_settings(fellrec_home, split__on=on, run_name=f"micro-{on}", train__micro_batches=3, train__batch_size=8))
+    whole, split = adapters(fellrec_home, "micro-False"), adapters(fellrec_home, "micro-True")
+    assert all(torch.equal(whole[client][name], split[client][name]) for client in whole for name in whole[client])
+
+
 def test_the_client_holds_less_and_the_result_says_what_travelled(fellrec_home: Path) -> None:
     recommender_for.cache_clear()
     federate(tiny_settings(fellrec_home, split__on=True))

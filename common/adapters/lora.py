@@ -17,6 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from common.errors import ConfigError, ModelError
 
@@ -74,11 +75,19 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_A." in name:
-                # the bound of PEFT's own initialisation: kaiming uniform with a = sqrt(5)
-                bound = 1 / math.sqrt(parameter.shape[1])
-                draw = torch.rand(parameter.shape, generator=_generator(seed, name))
-                parameter.copy_((2 * draw - 1) * bound)
+                parameter.copy_(initial_a(name.replace(".default.", "."), *parameter.shape, seed))
     return model
+
+
+def initial_a(name: str, rank: int, inputs: int, seed: int) -> Tensor:
+    """The factor A [rank, inputs] that a layer starts with, drawn from the seed and the tensor's name in the whole model.
+
+    ``name`` is PEFT's in a saved adapter: ``base_model.model.<layer>.lora_A.weight``.
+    """
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    # the bound of PEFT's own initialisation: kaiming uniform with a = sqrt(5)
+    return (2 * torch.rand(rank, inputs, generator=generator) - 1) * (1 / math.sqrt(inputs))
 
 
 def targets_of(model_type: str, targets: str) -> tuple[str, ...]:
@@ -139,13 +148,8 @@ def load_trainable(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _linear_layers(backbone: nn.Module) -> set[str]:
     """The last part of every linear layer's path."""
-    return {name.rsplit(".", 1)[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
+    return {name.rsplit(".", 1)[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
 
 def _choices(linear: set[str]) -> str:
     return f"name some of its linear layers in the lora targets: {', '.join(sorted(linear))}"
-
-
-def _generator(seed: int, name: str) -> torch.Generator:
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

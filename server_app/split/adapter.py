@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from common.adapters.lora import initial_a
 from common.errors import SplitError
 from server_app.split.settings import AdamW
 
@@ -122,10 +121,6 @@ def initial(shapes: Mapping[str, tuple[int, int]], rank: int, seed: int) -> dict
     """
     tensors = {}
     for layer, (inputs, outputs) in shapes.items():
-        text = f"{seed}/{PEFT_PREFIX}{layer}.lora_A.default.weight"
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        draw = torch.rand(rank, inputs, generator=torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1))
-        # the bound of PEFT's own initialisation: kaiming uniform with a = sqrt(5)
-        tensors[lora_name(layer, "A")] = (2 * draw - 1) * (1 / math.sqrt(inputs))
+        tensors[lora_name(layer, "A")] = initial_a(lora_name(layer, "A"), rank, inputs, seed)
         tensors[lora_name(layer, "B")] = torch.zeros(outputs, rank)
     return tensors

@@ -51,8 +51,13 @@ def test_flatten_and_from_flat_are_inverse() -> None:
         ({"run-name": "a/b"}, ["'run-name' = 'a/b'"]),
         ({"model.item-tokens": 96}, ["'model.max-tokens' = 96", "at least 98"]),
         ({"train.freeze-items-from": 9}, ["'train.freeze-items-from' = 9", "'num-server-rounds' = 4"]),
-        ({"model.adapter": "full", "fellrec.merge": "product"}, ["'fellrec.merge' = 'product'", "'factors'"]),
-        ({"model.adapter": "full", "fellrec.similarity": "product"}, ["'fellrec.similarity' = 'product'", "'update'"]),
+        ({"model.adapter": "full"}, ["'model.adapter' = 'full'", "'split.on' to false"]),
+        ({"split.k": 0, "split.m": 0}, ["'split.k' = 0", "no layer on the client"]),
+        ({"model.lora-dropout": 0.1}, ["'model.lora-dropout' = 0.1", "set it to 0.0"]),
+        ({"strategy.name": "fedprox"}, ["'strategy.name' = 'fedprox'", "'split.on' to false"]),
+        ({"split.certificate": "c.pem"}, ["'split.certificate' = 'c.pem'", "give both"]),
+        ({"split.on": False, "model.adapter": "full", "fellrec.merge": "product"}, ["'fellrec.merge' = 'product'", "'factors'"]),
+        ({"split.on": False, "model.adapter": "full", "fellrec.similarity": "product"}, ["'fellrec.similarity' = 'product'", "'update'"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_value_and_a_remedy(flat: dict, said: list[str]) -> None:

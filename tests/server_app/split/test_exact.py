@@ -36,10 +36,14 @@ TWENTY += [
 ]
 FEW = [("bert", Cut(k, m), "graph", 3) for k in range(3) for m in range(3) if 1 != k + m < 4]
 FEW += [(kind, Cut(2, 1), rung, 3) for kind in ("llama", "gpt2", "longformer") for rung in RUNGS]
+EVERY = [
+    pytest.param(kind, Cut(k, m), rung, 20, marks=pytest.mark.slow)
+    for kind in ("bert", "llama", "gpt2") for k in range(3) for m in range(3) for rung in RUNGS
+]  # fmt: skip
 FEW += [("llama", Cut(0, 0), "graph", 3), ("gpt2", Cut(0, 2), "graph", 3), ("bert", Cut(0, 1), "graph", 3)]
 
 
-@pytest.mark.parametrize(("kind", "cut", "rung", "steps"), TWENTY + FEW, ids=str)
+@pytest.mark.parametrize(("kind", "cut", "rung", "steps"), TWENTY + FEW + EVERY, ids=str)
 def test_training_is_that_of_the_whole_model(
     make_host, folders: dict[str, Path], kind: str, cut: Cut, rung: str, steps: int
 ) -> None:
