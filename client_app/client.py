@@ -91,7 +91,8 @@ class Client:
         served, evidence = evidence_scorer(model, holding, config)
         scorers = {"test": served, "model": model, **baseline_scorers(holding, config.model.history)}
         rankings = {
-            name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases)) for name, scorer in scorers.items()
+            name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases))
+            for name, scorer in scorers.items()
         }
         seconds = time.perf_counter() - clock
         self._middle.leave_out()
@@ -128,4 +129,6 @@ def holdings(config: RunConfig, node: Mapping[str, Value], client: str) -> list[
 
 def facts(config: RunConfig, node: Mapping[str, Value]) -> tuple[ClientFacts, ...]:
     """What the node tells of its clients."""
-    return tuple(Holding.load(name, folder, config.data.split).facts() for name, folder in clients_here(config, node).items())
+    return tuple(
+        Holding.load(name, folder, config.data.split).facts() for name, folder in clients_here(config, node).items()
+    )

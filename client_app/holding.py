@@ -38,9 +38,13 @@ class Holding:
                 parts, how,
             )  # fmt: skip
         if dataset.split != how:
-            raise DataError(f"client {client!r}: data are split by {dataset.split!r}, the run asks for {how!r}", "prepare them anew")
+            raise DataError(
+                f"client {client!r}: data are split by {dataset.split!r}, the run asks for {how!r}", "prepare them anew"
+            )
         if not (dataset.parts == Part.TRAIN).any():
-            raise DataError(f"client {client!r} has no training interactions", "give it more data, or another 'data.split'")
+            raise DataError(
+                f"client {client!r} has no training interactions", "give it more data, or another 'data.split'"
+            )
         return cls(client, dataset)
 
     def facts(self) -> ClientFacts:
@@ -71,7 +75,9 @@ class Holding:
         data = self.dataset
         found = training_examples(data.interactions, data.parts, config.model.history, config.train.examples, seed)
         if len(found) == 0:
-            raise DataError(f"client {self.client!r}: no user has two training interactions", "give it longer histories")
+            raise DataError(
+                f"client {self.client!r}: no user has two training interactions", "give it longer histories"
+            )
         return found
 
     def cases(self, part: Part, limit: int, seed: int) -> Cases:

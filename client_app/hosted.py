@@ -74,9 +74,13 @@ class Hosted:
 
     ahead = CREDITS
 
-    def __init__(self, backbone: nn.Module, task: Task, config: RunConfig, node: Mapping[str, Value], training: bool) -> None:
+    def __init__(
+        self, backbone: nn.Module, task: Task, config: RunConfig, node: Mapping[str, Value], training: bool
+    ) -> None:
         if task.doors is None:
-            raise MessageError("the task leads to no hosted layers, but 'split.on' = True", "server and client must agree")
+            raise MessageError(
+                "the task leads to no hosted layers, but 'split.on' = True", "server and client must agree"
+            )
         self._backbone, self._doors = backbone, task.doors
         self._root = _root_certificate(node)
         self._settings = LinkSettings(

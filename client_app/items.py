@@ -25,7 +25,12 @@ def frozen_in(config: RunConfig, round_number: int) -> bool:
 
 
 def item_matrix(
-    recommender: EncoderRecommender, texts: ItemTexts, holding: Holding, memory: Memory, config: RunConfig, round_number: int
+    recommender: EncoderRecommender,
+    texts: ItemTexts,
+    holding: Holding,
+    memory: Memory,
+    config: RunConfig,
+    round_number: int,
 ) -> Tensor:
     """The item matrix of a round, [n_items, H].
 

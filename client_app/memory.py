@@ -47,4 +47,6 @@ class Memory:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise DataError(f"the client's memory {str(path)!r} is damaged: {error}", "delete the file; it is made anew") from error
+            raise DataError(
+                f"the client's memory {str(path)!r} is damaged: {error}", "delete the file; it is made anew"
+            ) from error

@@ -33,14 +33,16 @@ def clients_here(config: RunConfig, node: Mapping[str, Value]) -> dict[str, Path
     key, path = node.get("client-key"), node.get("data-path")
     if (key is None) != (path is None):
         raise ConfigError(
-            f"node configuration has 'client-key' = {key!r} and 'data-path' = {path!r}", "give both, or neither (simulation)"
+            f"node configuration has 'client-key' = {key!r} and 'data-path' = {path!r}",
+            "give both, or neither (simulation)",
         )
     if key is not None:
         return {str(key): Path(str(path)).expanduser()}
     index, count = node.get("partition-id"), node.get("num-partitions")
     if not isinstance(index, int) or not isinstance(count, int):
         raise ConfigError(
-            "node configuration names no client", "start the SuperNode with --node-config 'client-key=\"shop-a\" data-path=\"/data\"'"
+            "node configuration names no client",
+            'start the SuperNode with --node-config \'client-key="shop-a" data-path="/data"\'',
         )
     everyone = all_clients(config, node_home(config, node))
     return {client: folder for place, (client, folder) in enumerate(everyone.items()) if place % count == index}

@@ -35,7 +35,9 @@ def judge(scorer: Scorer, cases: Cases, batch: int) -> tuple[RankingMetrics, np.
         scores, targets = scorer(cases.histories[rows]), cases.targets[rows]
         metrics.add(ranks(scores, targets, cases.seen[rows]))
         logs = torch.log_softmax(torch.as_tensor(scores).double(), dim=-1)
-        likelihoods += [row[torch.as_tensor(t, dtype=torch.int64)].mean().item() for row, t in zip(logs, targets, strict=True)]
+        likelihoods += [
+            row[torch.as_tensor(t, dtype=torch.int64)].mean().item() for row, t in zip(logs, targets, strict=True)
+        ]
     return metrics, np.array(likelihoods)
 
 
@@ -65,7 +67,9 @@ def baseline_scorers(holding: Holding, history: int) -> dict[str, Scorer]:
 
 def evidence_scorer(model: Scorer, holding: Holding, config: RunConfig) -> tuple[Scorer, Evidence]:
     """What the client serves: the model blended with the client's own evidence, fitted on its validation users."""
-    evidence = Evidence(config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue), config.model.history)
+    evidence = Evidence(
+        config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue), config.model.history
+    )
     evidence.fit(lambda histories: np.asarray(model(histories)), holding.cases(Part.VALID, MOST_USERS, config.seed))
     return (lambda histories: evidence.blend(np.asarray(model(histories)), histories)), evidence
 

@@ -28,7 +28,13 @@ class Recommendations:
 
 
 def recommend(
-    recommender: EncoderRecommender, holding: Holding, memory: Memory, config: RunConfig, rounds: int, user: str = "", top: int = 10
+    recommender: EncoderRecommender,
+    holding: Holding,
+    memory: Memory,
+    config: RunConfig,
+    rounds: int,
+    user: str = "",
+    top: int = 10,
 ) -> Recommendations:
     """The ``top`` unseen items for one user, or for the user with the median history length where none is named.
 
@@ -54,7 +60,10 @@ def recommend(
         holding.client,
         interactions.user_keys[position],
         [catalogue.titles[item] for item in seen[::-1]],
-        [(catalogue.titles[item], score) for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)],
+        [
+            (catalogue.titles[item], score)
+            for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ],
     )
 
 
@@ -62,7 +71,9 @@ def _user(holding: Holding, user: str) -> int:
     interactions = holding.dataset.interactions
     if user:
         if user not in interactions.user_keys:
-            raise DataError(f"client {holding.client!r} has no user {user!r}", f"the first is {interactions.user_keys[0]!r}")
+            raise DataError(
+                f"client {holding.client!r} has no user {user!r}", f"the first is {interactions.user_keys[0]!r}"
+            )
         return interactions.user_keys.index(user)
     lengths = np.diff(interactions.offsets)
     return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])

@@ -79,7 +79,9 @@ def train(
                 loss = 0.0
                 for part in _losses(recommender, shelves[place], drawn[place], rows, config.train.micro_batches, ahead):
                     if not torch.isfinite(part):
-                        raise ModelError(f"client {client!r}: the loss became {part.item()!r}", "lower 'train.learning-rate'")
+                        raise ModelError(
+                            f"client {client!r}: the loss became {part.item()!r}", "lower 'train.learning-rate'"
+                        )
                     part.backward()
                     loss += part.item()
                 if proximal:
@@ -102,7 +104,12 @@ def _batches(sizes: Sequence[int], batch: int, shuffle: np.random.Generator) -> 
 
 
 def _losses(
-    recommender: EncoderRecommender, shelf: Shelf, examples: TrainingExamples, rows: np.ndarray, micro_batches: int, ahead: int
+    recommender: EncoderRecommender,
+    shelf: Shelf,
+    examples: TrainingExamples,
+    rows: np.ndarray,
+    micro_batches: int,
+    ahead: int,
 ) -> Iterator[Tensor]:
     """The loss of each micro-batch, as its share of the mean over all rows, in order."""
 

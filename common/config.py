@@ -55,10 +55,14 @@ class ModelConfig(Section):
     lora_alpha: Positive = Field(16.0, description="scale of the adapters: alpha / r")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout before the adapters")
     lora_targets: str = Field("", description="comma-separated layer names; '' takes PEFT's choice for the model")
-    positions: Literal["model", "recformer"] = Field("model", description="add RecFormer's item and key/value embeddings")
+    positions: Literal["model", "recformer"] = Field(
+        "model", description="add RecFormer's item and key/value embeddings"
+    )
     projection: bool = Field(True, description="train a matrix on the pooled vectors, for users and for items")
     pooling: Literal["auto", "mean", "first"] = Field("auto", description="how tokens become one vector")
-    recency: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="weight of an item in the mean, against the next newer")
+    recency: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="weight of an item in the mean, against the next newer"
+    )
     history: Count = Field(8, description="newest items of the history that are read")
     max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
     item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item at most")
@@ -72,7 +76,9 @@ class SplitConfig(Section):
     k: CountOrAll = Field(1, description="first layers that stay on the client, after the embeddings")
     m: CountOrAll = Field(1, description="last layers that stay on the client, before norm and head")
     codec: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of hidden states and gradients on the wire")
-    batch_clients: Count = Field(1, description="clients in one pass at most; 1 is exact to the bit whoever else trains")
+    batch_clients: Count = Field(
+        1, description="clients in one pass at most; 1 is exact to the bit whoever else trains"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a certificate")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="port to listen on; 0 takes a free one")
     advertise: str = Field("", description="host:port that clients are told; '' tells the one listened on")
@@ -87,7 +93,9 @@ class TrainConfig(Section):
     resample: bool = Field(True, description="draw the examples anew each round, instead of once")
     local_epochs: Count = Field(1, description="passes over the examples per round")
     batch_size: Count = Field(16, description="examples per optimiser step")
-    micro_batches: Count = Field(1, description="parts of a step; with hosted layers one travels while another is computed")
+    micro_batches: Count = Field(
+        1, description="parts of a step; with hosted layers one travels while another is computed"
+    )
     learning_rate: Positive = Field(1e-3, description="AdamW's learning rate before pacing")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's weight decay")
     freeze_items_from: CountOrAll = Field(0, description="round from which the item matrix stays (stage 2); 0: never")
@@ -110,7 +118,9 @@ class FederationConfig(Section):
     quorum: Share = Field(0.6, description="share of the invited clients whose answers a round needs")
     timeout: Positive = Field(3600.0, description="seconds that a round may take")
     nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
-    patience: CountOrAll = Field(0, description="rounds without a better validation R@10 before the run stops; 0: never")
+    patience: CountOrAll = Field(
+        0, description="rounds without a better validation R@10 before the run stops; 0: never"
+    )
 
 
 class StrategyConfig(Section):
@@ -126,7 +136,9 @@ class FellrecConfig(Section):
     """The settings of the strategy ``fellrec``, each of which can be switched off alone."""
 
     attention: bool = Field(True, description="mix by similarity; off: everyone alike")
-    similarity: Literal["update", "round", "product", "raw"] = Field("update", description="of what the cosine is taken")
+    similarity: Literal["update", "round", "product", "raw"] = Field(
+        "update", description="of what the cosine is taken"
+    )
     temperature: Positive = Field(1.0, description="sharpens the similarity below 1")
     merge: Literal["factors", "product"] = Field("factors", description="mix A and B separately, or the product BA")
     heating: bool = Field(True, description="harder clients take less from the others at first")
@@ -134,8 +146,12 @@ class FellrecConfig(Section):
     alpha: Positive = Field(0.7, description="heat at round 0 is tanh(alpha)")
     beta: Positive = Field(5.0, description="rounds scale of the heating")
     loss_temperature: Positive = Field(0.05, description="softmax temperature over the clients' losses")
-    own_share: Literal["rule", "validated"] = Field("validated", description="own share from the rule, or chosen on validation data")
-    own_margin: Annotated[float, Field(ge=0)] = Field(2.0, description="standard errors that a larger own share must gain")
+    own_share: Literal["rule", "validated"] = Field(
+        "validated", description="own share from the rule, or chosen on validation data"
+    )
+    own_margin: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="standard errors that a larger own share must gain"
+    )
 
 
 class FedAvgConfig(Section):
@@ -224,17 +240,26 @@ def _named(error: ValidationError, flat: Mapping[str, Value], known: Mapping[str
 def _refuse_split_conflicts(config: RunConfig) -> None:
     split, off = config.split, "or set 'split.on' to false"
     if split.k + split.m == 0:
-        raise ConfigError("'split.k' = 0 and 'split.m' = 0 leave no layer on the client", f"set one of them to 1 or more, {off}")
+        raise ConfigError(
+            "'split.k' = 0 and 'split.m' = 0 leave no layer on the client", f"set one of them to 1 or more, {off}"
+        )
     if config.model.adapter == "full":
-        raise ConfigError("'split.on' = True hosts adapters, but 'model.adapter' = 'full'", f"set 'model.adapter' to 'lora', {off}")
+        raise ConfigError(
+            "'split.on' = True hosts adapters, but 'model.adapter' = 'full'", f"set 'model.adapter' to 'lora', {off}"
+        )
     if config.model.lora_dropout:
         raise ConfigError(
-            f"'model.lora-dropout' = {config.model.lora_dropout!r} is not drawn in hosted layers", f"set it to 0.0, {off}"
+            f"'model.lora-dropout' = {config.model.lora_dropout!r} is not drawn in hosted layers",
+            f"set it to 0.0, {off}",
         )
     if config.strategy.name == "fedprox":
-        raise ConfigError("'strategy.name' = 'fedprox' pulls on all of the adapter, of which the server hosts a part", off[3:])
+        raise ConfigError(
+            "'strategy.name' = 'fedprox' pulls on all of the adapter, of which the server hosts a part", off[3:]
+        )
     if bool(split.certificate) != bool(split.key):
-        raise ConfigError(f"'split.certificate' = {split.certificate!r} and 'split.key' = {split.key!r}", "give both, or neither")
+        raise ConfigError(
+            f"'split.certificate' = {split.certificate!r} and 'split.key' = {split.key!r}", "give both, or neither"
+        )
 
 
 def _refuse_conflicts(config: RunConfig) -> None:

@@ -232,10 +232,14 @@ def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
     if adapter.keys() != like.keys():
         odd = sorted(adapter.keys() ^ like.keys())[0]
         fault = "is missing" if odd in like else "is unknown"
-        raise MessageError(f"{sender}: tensor {odd!r} {fault}", "server and clients must use the same model and adapter settings")
+        raise MessageError(
+            f"{sender}: tensor {odd!r} {fault}", "server and clients must use the same model and adapter settings"
+        )
     for name, tensor in adapter.items():
         if tensor.shape != like[name].shape:
-            raise MessageError(f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(like[name].shape)}")
+            raise MessageError(
+                f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(like[name].shape)}"
+            )
         if not torch.isfinite(tensor).all():
             raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
 

@@ -55,12 +55,16 @@ class RunFolder:
         RunError : a run of this name exists already.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        name = config.run_name or "-".join(part for part in (stamp, config.recipe, config.strategy.name, unique) if part)
+        name = config.run_name or "-".join(
+            part for part in (stamp, config.recipe, config.strategy.name, unique) if part
+        )
         path = runs_home(config.home) / name
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            raise RunError(f"run {name!r} exists already", "give another 'run-name', or set 'resume' to go on with it") from None
+            raise RunError(
+                f"run {name!r} exists already", "give another 'run-name', or set 'resume' to go on with it"
+            ) from None
         folder = cls(path)
         folder._write_json("config.json", dict(flatten(config)))
         folder._point_latest()
@@ -101,8 +105,13 @@ class RunFolder:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         # Clients that were given the same adapter share its tensors in memory; a file holds each name by itself.
-        save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
-        (partial / "manifest.json").write_text(json.dumps({"schema": 1, "round": round_number, **manifest}), encoding="utf-8")
+        save_file(
+            {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
+            partial / "tensors.safetensors",
+        )
+        (partial / "manifest.json").write_text(
+            json.dumps({"schema": 1, "round": round_number, **manifest}), encoding="utf-8"
+        )
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
@@ -122,7 +131,9 @@ class RunFolder:
             manifest = json.loads((found[-1] / "manifest.json").read_text(encoding="utf-8"))
             return manifest, load_file(found[-1] / "tensors.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise RunError(f"checkpoint {str(found[-1])!r} is damaged: {error}", "delete it to go on from the one before") from error
+            raise RunError(
+                f"checkpoint {str(found[-1])!r} is damaged: {error}", "delete it to go on from the one before"
+            ) from error
 
     def save_adapter(self, client: str, adapter: Adapter) -> None:
         """Keeps the adapter that a client serves with."""

@@ -20,6 +20,11 @@ def result_table(result: dict[str, Any]) -> list[str]:
     rows.append(("all", str(users), *(f"{metrics['test'][name]:.4f}" for name in COLUMNS),
                  f"{baselines['popularity']['recall@10']:.4f}", f"{baselines['item_knn']['recall@10']:.4f}"))  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
     note = ["(generated data: no claim about real users)"] if result["data"]["generated"] else []
     return lines + note

@@ -40,13 +40,19 @@ app.add_typer(data, name="data")
 console = Console(highlight=False, soft_wrap=True)
 
 Recipe = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
-Override = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a setting: key=value. May be repeated.")]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Override a setting: key=value. May be repeated.")
+]
 Run = Annotated[str, typer.Argument(help="A run's name or folder; 'latest' is the newest.")]
 
 
 @app.command()
-def run(recipe: Recipe, override: Override = None, nodes: Annotated[int, typer.Option(help="Simulated SuperNodes; clients are dealt to them.")] = 2,
-        cpus: Annotated[int, typer.Option(help="CPU cores for each client at work.")] = 1) -> None:
+def run(
+    recipe: Recipe,
+    override: Override = None,
+    nodes: Annotated[int, typer.Option(help="Simulated SuperNodes; clients are dealt to them.")] = 2,
+    cpus: Annotated[int, typer.Option(help="CPU cores for each client at work.")] = 1,
+) -> None:
     """Simulate a federation with Flower, from start to result.
 
     Example: fellrec run demo --set strategy.name=fedavg
@@ -64,7 +70,9 @@ def demo(override: Override = None) -> None:
 
 
 @app.command()
-def show(run: Run = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False) -> None:
+def show(
+    run: Run = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False
+) -> None:
     """Show a run's result: per client, beside the baselines."""
     result = RunFolder.find(run).result()
     if as_json:
@@ -94,7 +102,9 @@ def recommend(
 @app.command()
 def serve(
     run: Run = "latest",
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback only with a certificate.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback only with a certificate.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
     certificate: Annotated[str, typer.Option(help="Certificate chain, PEM.")] = "",
     key: Annotated[str, typer.Option(help="Private key, PEM.")] = "",
@@ -108,7 +118,10 @@ def serve(
     folder = RunFolder.find(run)
     config = folder.config()
     if not config.split.on:
-        raise RunError(f"run {folder.name!r} was trained without the split", "its clients hold the whole model: use `fellrec recommend`")
+        raise RunError(
+            f"run {folder.name!r} was trained without the split",
+            "its clients hold the whole model: use `fellrec recommend`",
+        )
     place = {"host": host, "port": port, "certificate": certificate, "key": key, "advertise": ""}
 
     def told(found: Service) -> None:
@@ -116,7 +129,9 @@ def serve(
         for client, path in found.tokens.items():
             console.print(f"  {client}: token in {path}", markup=False)
 
-    run_service(folder, config.model_copy(update={"split": config.split.model_copy(update=place)}), hours, metrics_port, told)
+    run_service(
+        folder, config.model_copy(update={"split": config.split.model_copy(update=place)}), hours, metrics_port, told
+    )
 
 
 @app.command()
@@ -133,7 +148,9 @@ def split(
     whole = resolve(model)
     for name, folder in zip(("client", "server"), write_sides(whole, Cut(k, m), out), strict=True):
         held = cost(whole, Cut(k, m))[name]
-        console.print(f"{name}: {held['parameters']:,} parameters, {held['bytes'] / 2**20:.1f} MiB in {folder}", markup=False)
+        console.print(
+            f"{name}: {held['parameters']:,} parameters, {held['bytes'] / 2**20:.1f} MiB in {folder}", markup=False
+        )
 
 
 @app.command()
@@ -148,9 +165,15 @@ def check(recipe: Recipe, override: Override = None) -> None:
 def prepare_data(
     name: Annotated[str, typer.Argument(help="sample, ml-latest-small, amazon-games, or a name for your own files.")],
     raw: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
-    items: Annotated[Path | None, typer.Option(help="Your items: a CSV with an id, a title and any attributes.")] = None,
-    interactions: Annotated[Path | None, typer.Option(help="Your interactions: a CSV with user, item and, if known, timestamp.")] = None,
-    accept_licence: Annotated[bool, typer.Option(help="You have read and accept the data's terms (for downloads).")] = False,
+    items: Annotated[
+        Path | None, typer.Option(help="Your items: a CSV with an id, a title and any attributes.")
+    ] = None,
+    interactions: Annotated[
+        Path | None, typer.Option(help="Your interactions: a CSV with user, item and, if known, timestamp.")
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option(help="You have read and accept the data's terms (for downloads).")
+    ] = False,
 ) -> None:
     """Read a data set once and keep it under $FELLREC_HOME/data, ready for runs.
 
@@ -159,13 +182,22 @@ def prepare_data(
     dataset, report, folder = prepare(name, raw, data_home(), accept_licence, items, interactions)
     for line in report.lines():
         console.print(line, markup=False)
-    console.print(f"{dataset.name}: {dataset.users} users, {len(dataset.catalogue)} items, {len(dataset.interactions)} interactions", markup=False)
+    console.print(
+        f"{dataset.name}: {dataset.users} users, {len(dataset.catalogue)} items, {len(dataset.interactions)} interactions",
+        markup=False,
+    )
     console.print(f"licence: {dataset.licence}", markup=False)
     console.print(f"prepared: {folder}", markup=False)
 
 
 def _recommend(
-    folder: RunFolder, client: str, user: str, top: int, service: str = "", token: Path | None = None, root_certificate: str = ""
+    folder: RunFolder,
+    client: str,
+    user: str,
+    top: int,
+    service: str = "",
+    token: Path | None = None,
+    root_certificate: str = "",
 ) -> None:
     config = folder.config()
     clients = all_clients(config, config.home)
@@ -178,8 +210,12 @@ def _recommend(
     with ExitStack() as stack:
         if service:
             if token is None or not token.is_file():
-                raise ConfigError(f"--token is {str(token)!r}", "give the client's token file, as `fellrec serve` prints it")
-            recommender, hosted = split_recommender(config, folder.name, client, adapter, service, token.read_text(), root_certificate)
+                raise ConfigError(
+                    f"--token is {str(token)!r}", "give the client's token file, as `fellrec serve` prints it"
+                )
+            recommender, hosted = split_recommender(
+                config, folder.name, client, adapter, service, token.read_text(), root_certificate
+            )
             stack.enter_context(closing(hosted))
         else:
             recommender = whole_recommender(config, adapter)

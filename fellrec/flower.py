@@ -44,7 +44,17 @@ class Flower:
         recipe = self.folder / "recipe.toml"
         recipe.write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in settings.items()), encoding="utf-8")
         federation = f"num-supernodes={nodes} client-resources-num-cpus={cpus}"
-        command = [_tool("flwr"), "run", str(app), CONNECTION, "--stream", "--run-config", str(recipe), "--federation-config", federation]
+        command = [
+            _tool("flwr"),
+            "run",
+            str(app),
+            CONNECTION,
+            "--stream",
+            "--run-config",
+            str(recipe),
+            "--federation-config",
+            federation,
+        ]
         return subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -102,7 +112,9 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> No
             pass
         time.sleep(0.2)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise RunError(f"Flower's SuperLink did not come up on 127.0.0.1:{port} within {START_WITHIN:g} s", f"it said:\n{tail}")
+    raise RunError(
+        f"Flower's SuperLink did not come up on 127.0.0.1:{port} within {START_WITHIN:g} s", f"it said:\n{tail}"
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

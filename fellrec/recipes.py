@@ -52,7 +52,10 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
         elif isinstance(value, bool | int | float | str):
             found[f"{prefix}{key}"] = value
         else:
-            raise ConfigError(f"setting {prefix + key!r} = {value!r} is a {type(value).__name__}", "settings are text, numbers or true/false")
+            raise ConfigError(
+                f"setting {prefix + key!r} = {value!r} is a {type(value).__name__}",
+                "settings are text, numbers or true/false",
+            )
     return found
 
 

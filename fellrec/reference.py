@@ -27,7 +27,11 @@ def _section(section: Section, prefix: str, title: str) -> Iterator[str]:
     yield from ("", f"## {title}", "", "| setting | default | choices | what it is |", "| --- | --- | --- | --- |")
     for name, field in fields.items():
         if name not in inner:
-            choices = ", ".join(f"`{choice}`" for choice in get_args(field.annotation)) if get_origin(field.annotation) is Literal else ""
+            choices = (
+                ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+                if get_origin(field.annotation) is Literal
+                else ""
+            )
             yield f"| `{prefix}{field.alias}` | `{json.dumps(getattr(section, name))}` | {choices} | {field.description} |"
     for name, value in inner.items():
         key = name.replace("_", "-")

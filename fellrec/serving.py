@@ -35,7 +35,9 @@ class Service:
     tokens: dict[str, Path]
 
 
-def serve(folder: RunFolder, config: RunConfig, hours: float, metrics_port: int, told: Callable[[Service], None]) -> None:
+def serve(
+    folder: RunFolder, config: RunConfig, hours: float, metrics_port: int, told: Callable[[Service], None]
+) -> None:
     """Serves a run's hosted layers until the process is asked to end; ``told`` hears of the :class:`Service`.
 
     Raises
@@ -48,7 +50,10 @@ def serve(folder: RunFolder, config: RunConfig, hours: float, metrics_port: int,
     ended = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="fellrec-serve-") as state, closing(Hosting(config, folder.name, Path(state))) as hosting:
+    with (
+        tempfile.TemporaryDirectory(prefix="fellrec-serve-") as state,
+        closing(Hosting(config, folder.name, Path(state))) as hosting,
+    ):
         tokens = {}
         for client in clients:
             doors = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)

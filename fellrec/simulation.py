@@ -35,7 +35,14 @@ def simulate(settings: Mapping[str, Value], config: RunConfig, nodes: int, cpus:
     everyone = all_clients(config, config.home)
     console.print(f"{len(everyone)} clients; strategy {config.strategy.name}, model {config.model.name}", markup=False)
     name = config.run_name or "-".join(
-        part for part in (datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), config.recipe, config.strategy.name, secrets.token_hex(2)) if part
+        part
+        for part in (
+            datetime.now(UTC).strftime("%Y%m%d-%H%M%S"),
+            config.recipe,
+            config.strategy.name,
+            secrets.token_hex(2),
+        )
+        if part
     )
     path = runs_home(config.home) / name
     began = time.time()
@@ -84,7 +91,9 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
             elif kind == "reply":
                 answered += 1
                 done = event["round"] - (1 - answered / invited)
-                bar.update(task, completed=min(done, config.num_server_rounds), note=f"{event['client']} answered {recall}")
+                bar.update(
+                    task, completed=min(done, config.num_server_rounds), note=f"{event['client']} answered {recall}"
+                )
             elif kind == "validated":
                 recall = f"R@10 {event['recall@10']:.4f}"
             elif kind == "round_ended":
@@ -92,9 +101,14 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
                 left = spent * (config.num_server_rounds - event["round"])
                 loss = "void" if event["void"] else f"loss {event['loss']:.4f}"
                 bar.update(task, completed=event["round"], note=f"{loss}, about {left:.0f} s left")
-                bar.console.print(f"round {event['round']}: {loss}, {event['clients_ok']} clients, before it {recall or 'no validation'}", markup=False)
+                bar.console.print(
+                    f"round {event['round']}: {loss}, {event['clients_ok']} clients, before it {recall or 'no validation'}",
+                    markup=False,
+                )
             elif kind in ("rejected", "refused", "run_failed"):
-                bar.console.print(f"{kind}: {event.get('client') or event.get('node') or ''} {event['reason']}", markup=False)
+                bar.console.print(
+                    f"{kind}: {event.get('client') or event.get('node') or ''} {event['reason']}", markup=False
+                )
             elif kind == "measuring":
                 bar.update(task, description="measuring", note="test users")
 

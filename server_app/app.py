@@ -35,8 +35,14 @@ def main(grid: Grid, context: Context) -> None:
     log.write("run_started", run=folder.name, folder=str(folder.path), flower_run=str(context.run_id))
     try:
         with ExitStack() as stack:
-            hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted"))) if config.split.on else None
-            strategy = FederatedRecommenders(config, folder.name, origin(config.model, config.seed), Clients(), log, hosting)
+            hosting = (
+                stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
+                if config.split.on
+                else None
+            )
+            strategy = FederatedRecommenders(
+                config, folder.name, origin(config.model, config.seed), Clients(), log, hosting
+            )
             rounds = Rounds(config, grid, strategy, folder, log)
             rounds.run()
         mode = "simulation" if strategy.clients.simulated else "deployment"

@@ -16,10 +16,12 @@ from server_app.strategy import FederatedRecommenders
 KINDS = ("mixed", "own")
 
 
-def to_checkpoint(strategy: FederatedRecommenders, rounds: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_checkpoint(
+    strategy: FederatedRecommenders, rounds: list[dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Manifest (JSON) and tensors of everything that the next round depends on."""
     tensors: dict[str, Tensor] = {}
-    members = {client: member for client, member in strategy.everybody()}
+    members = dict(strategy.everybody())
     for client, member in members.items():
         for kind in KINDS:
             for name, tensor in (getattr(member, kind) or {}).items():
@@ -39,7 +41,9 @@ def to_checkpoint(strategy: FederatedRecommenders, rounds: list[dict[str, Any]])
     return manifest, tensors
 
 
-def from_checkpoint(strategy: FederatedRecommenders, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def from_checkpoint(
+    strategy: FederatedRecommenders, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> list[dict[str, Any]]:
     """Puts the state back into a fresh strategy; returns the rounds so far.
 
     Raises
@@ -47,13 +51,23 @@ def from_checkpoint(strategy: FederatedRecommenders, manifest: Mapping[str, Any]
     RunError : the checkpoint is of another schema, or its adapters do not fit this run's model.
     """
     if manifest.get("schema") != 1:
-        raise RunError(f"checkpoint has schema {manifest.get('schema')!r}, not 1", "resume with the fellrec that wrote it")
+        raise RunError(
+            f"checkpoint has schema {manifest.get('schema')!r}, not 1", "resume with the fellrec that wrote it"
+        )
     for client, kept in manifest["members"].items():
         adapters = {kind: _under(tensors, f"{kind}/{client}/") for kind in KINDS}
         if adapters["mixed"].keys() != strategy.origin.keys():
-            raise RunError(f"checkpoint's adapter of client {client!r} does not fit the model", "resume with the same configuration")
+            raise RunError(
+                f"checkpoint's adapter of client {client!r} does not fit the model",
+                "resume with the same configuration",
+            )
         member = Member(ClientFacts(**kept["facts"]), None, adapters["mixed"], adapters["own"] or None)
-        member.heat, member.share, member.loss, member.examples = kept["heat"], kept["share"], kept["loss"], kept["examples"]
+        member.heat, member.share, member.loss, member.examples = (
+            kept["heat"],
+            kept["share"],
+            kept["loss"],
+            kept["examples"],
+        )
         member.bytes_down, member.bytes_up = kept["bytes_down"], kept["bytes_up"]
         strategy.restore(client, member)
     strategy.mixed_average.load_state(_under(tensors, "average-mixed/"))

@@ -75,7 +75,10 @@ class Clients:
             self._members[facts.client] = Member(facts, node, adapter)
             return True
         if known.node is not None and known.node != node:
-            raise RunError(f"nodes {known.node} and {node} both claim client {facts.client!r}", "give every node its own 'client-key'")
+            raise RunError(
+                f"nodes {known.node} and {node} both claim client {facts.client!r}",
+                "give every node its own 'client-key'",
+            )
         if known.facts.digest != facts.digest:
             raise RunError(f"client {facts.client!r} came back with other data", "start a new run for new data")
         known.node = node

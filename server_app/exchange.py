@@ -12,7 +12,9 @@ PAUSE = 0.2
 """Seconds between two looks for replies."""
 
 
-def exchange(grid: Grid, messages: Iterable[Message], timeout: float, arrived: Callable[[Message], None] | None = None) -> list[Message]:
+def exchange(
+    grid: Grid, messages: Iterable[Message], timeout: float, arrived: Callable[[Message], None] | None = None
+) -> list[Message]:
     """Sends the messages and waits for their replies, ``timeout`` seconds at most.
 
     A client that stays silent gives no reply at all; who is missing is for the caller to tell. Replies come in the order

@@ -51,7 +51,9 @@ class Hosting:
         tls = TlsFiles(Path(split.certificate), Path(split.key)) if split.certificate else None
         trunk = server_side(folder, self._cut)
         self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
-        self._host = SplitHost(trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config))
+        self._host = SplitHost(
+            trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config)
+        )
         self._open: dict[str, tuple[float, ...]] = {}
         bound = self._host.start()
         self.address = split.advertise or bound
@@ -73,7 +75,9 @@ class Hosting:
         """What of a whole adapter lives on the client."""
         return {name: tensor for name, tensor in adapter.items() if not self._is_hosted(name)}
 
-    def open(self, client: str, round_number: int, rate: float, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
+    def open(
+        self, client: str, round_number: int, rate: float, candidates: Mapping[float, Adapter], seconds: float
+    ) -> Doors:
         """Opens a training round on each candidate adapter (by own share)."""
         tokens = {}
         self._open[client] = tuple(candidates)

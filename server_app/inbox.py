@@ -64,7 +64,9 @@ class Inbox:
             outcome.received[client] = payload_bytes(reply.content)
             del outcome.failed[client]
         for client in (client for client, why in outcome.failed.items() if why == SILENT):
-            self._log.write("rejected", client=client, round=round_number, code=SILENT, reason="no reply within the round's time")
+            self._log.write(
+                "rejected", client=client, round=round_number, code=SILENT, reason="no reply within the round's time"
+            )
         outcome.reports = dict(sorted(outcome.reports.items()))
         return outcome
 
@@ -76,7 +78,9 @@ class Inbox:
 
     def _read(self, reply: Message, client: str, round_number: int, kind: type[Report]) -> Report:
         if reply.has_error():
-            raise MessageError(f"client {client!r} failed: code {reply.error.code}, {reply.error.reason}", "see its log")
+            raise MessageError(
+                f"client {client!r} failed: code {reply.error.code}, {reply.error.reason}", "see its log"
+            )
         report = kind.from_record(reply.content)
         if report.client != client or report.round != round_number:
             raise MessageError(f"client {client!r} answered for client {report.client!r}, round {report.round!r}")

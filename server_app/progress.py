@@ -47,7 +47,13 @@ class Progress:
     def _round_started(self, event: Event) -> None:
         if self._rounds_began is None:
             self._rounds_began, self._first_round = time.monotonic(), event["round"]
-        log.info("round %d/%d: %d clients train, %d must answer", event["round"], event["of"], len(event["clients"]), event["quorum"])
+        log.info(
+            "round %d/%d: %d clients train, %d must answer",
+            event["round"],
+            event["of"],
+            len(event["clients"]),
+            event["quorum"],
+        )
         self._of = event["of"]
 
     def _reply(self, event: Event) -> None:
@@ -56,20 +62,30 @@ class Progress:
     def _validated(self, event: Event) -> None:
         what = f"after round {event['round']}" if event["round"] else "before training"
         spread = event["balance"]
-        log.info("  validation R@10 %s: %.4f (worst client %.4f, Jain %.3f)", what, event["recall@10"], spread["worst"], spread["jain"])
+        log.info(
+            "  validation R@10 %s: %.4f (worst client %.4f, Jain %.3f)",
+            what,
+            event["recall@10"],
+            spread["worst"],
+            spread["jain"],
+        )
 
     def _round_ended(self, event: Event) -> None:
         done = event["round"] - self._first_round + 1
         spent = time.monotonic() - (self._rounds_began or time.monotonic())
         left = spent / done * (self._of - event["round"])
         if event["void"]:
-            log.warning("round %d/%d is void: %d of the invited answered", event["round"], self._of, event["clients_ok"])
+            log.warning(
+                "round %d/%d is void: %d of the invited answered", event["round"], self._of, event["clients_ok"]
+            )
             return
         log.info("round %d/%d: loss %.4f, %d clients, %.0f s, about %.0f s left",
                  event["round"], self._of, event["loss"], event["clients_ok"], sum(event["seconds"].values()), left)  # fmt: skip
 
     def _stopped_early(self, event: Event) -> None:
-        log.info("validation has not got better for %d rounds: stopping after round %d", event["patience"], event["round"])
+        log.info(
+            "validation has not got better for %d rounds: stopping after round %d", event["patience"], event["round"]
+        )
 
     def _measuring(self, event: Event) -> None:
         log.info("measuring the result on the test users of %d clients", len(event["clients"]))

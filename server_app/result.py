@@ -19,6 +19,10 @@ from common.version import VERSION
 from server_app.clients import Clients
 from server_app.strategy import FederatedRecommenders
 
+ASSUMPTIONS = (
+    "No noise is added. Whoever runs the server sees each client's adapter and, where it hosts layers, hidden states and"
+    " their gradients: both can leak the texts that were read. No depth of the cut is a guarantee."
+)
 COUNTED = (
     "parameters", "parameters_whole", "trained_parameters", "weights_bytes", "weights_bytes_whole", "peak_memory_bytes",
     "flops_per_step",
@@ -27,7 +31,13 @@ PACKAGES = ("flwr", "torch", "transformers", "peft")
 
 
 def result_of(
-    config: RunConfig, run: str, created: str, mode: str, seconds: float, strategy: FederatedRecommenders, rounds: list[dict[str, Any]]
+    config: RunConfig,
+    run: str,
+    created: str,
+    mode: str,
+    seconds: float,
+    strategy: FederatedRecommenders,
+    rounds: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The result of a run that has been measured.
 
@@ -47,7 +57,7 @@ def result_of(
             "strategy": config.strategy.name,
             "recommender": config.model.recommender,
             "model": config.model.name,
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}, "fellrec": VERSION},
+            "versions": _versions(),
             "rounds": len(rounds),
             "clients": len(strategy.clients),
             "split": _split(config, strategy),
@@ -60,9 +70,14 @@ def result_of(
         "cost": _cost(strategy, reports),
         "privacy": {
             "mechanism": None, "epsilon": None, "delta": None, "leak": None,
-            "assumptions": "No noise is added: whoever runs the server sees each client's adapter, and adapters can leak training text.",
+            "assumptions": ASSUMPTIONS,
         },
     }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    packages = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **packages, "fellrec": VERSION}
 
 
 def _split(config: RunConfig, strategy: FederatedRecommenders) -> dict[str, Any]:
@@ -78,7 +93,9 @@ def commit() -> str | None:
         return told
     root = Path(__file__).resolve().parent
     try:
-        asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        asked = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() or None
@@ -121,13 +138,15 @@ def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[st
             }
             for client, rankings in tested.items()
         },
-        "balance": {name: balance({client: r["test"].values[name] for client, r in tested.items()}) for name in METRICS},
+        "balance": {
+            name: balance({client: r["test"].values[name] for client, r in tested.items()}) for name in METRICS
+        },
         "baselines": {name: mean(name) for name in ("popularity", "item_knn")},
     }
 
 
 def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
-    """Parameters and bytes per client; bytes (adapters and hidden states) are the mean per client and round, the rest the largest of any client."""
+    """What a client pays: bytes (adapters and hidden states) in the mean over clients and rounds, the rest at most."""
     costs = [report.cost for report in reports.values()]
     members = [member for _, member in strategy.everybody()]
 
@@ -140,7 +159,10 @@ def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]
             "bytes_up": _mean(byte for member in members for byte in member.bytes_up),
             "bytes_down": _mean(byte for member in members for byte in member.bytes_down),
         },
-        "server": {"peak_memory_bytes": peak_memory(), "hosted_parameters": strategy.hosting and strategy.hosting.hosted_parameters},
+        "server": {
+            "peak_memory_bytes": peak_memory(),
+            "hosted_parameters": strategy.hosting and strategy.hosting.hosted_parameters,
+        },
     }
 
 

@@ -29,7 +29,9 @@ class RollCall:
     newcomer : the adapter that a client starts from when it joins.
     """
 
-    def __init__(self, grid: Grid, clients: Clients, newcomer: Callable[[], Adapter], config: FederationConfig, log: EventLog) -> None:
+    def __init__(
+        self, grid: Grid, clients: Clients, newcomer: Callable[[], Adapter], config: FederationConfig, log: EventLog
+    ) -> None:
         self._grid, self._clients, self._newcomer, self._config, self._log = grid, clients, newcomer, config, log
         self._refused: set[int] = set()
 
@@ -44,7 +46,8 @@ class RollCall:
         while not list(self._grid.get_node_ids()):
             if time.monotonic() > deadline:
                 raise RunError(
-                    f"no node within {self._config.nodes_timeout:g} s", "start SuperNodes, or raise 'federation.nodes-timeout'"
+                    f"no node within {self._config.nodes_timeout:g} s",
+                    "start SuperNodes, or raise 'federation.nodes-timeout'",
                 )
             time.sleep(0.5)
         self.again()

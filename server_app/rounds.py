@@ -32,7 +32,9 @@ class Rounds:
     done : per round what happened, as ``rounds`` of ``result.json``.
     """
 
-    def __init__(self, config: RunConfig, grid: Grid, strategy: FederatedRecommenders, folder: RunFolder, log: EventLog) -> None:
+    def __init__(
+        self, config: RunConfig, grid: Grid, strategy: FederatedRecommenders, folder: RunFolder, log: EventLog
+    ) -> None:
         self._config, self._grid, self._strategy, self._folder, self._log = config, grid, strategy, folder, log
         self._roll_call = RollCall(grid, strategy.clients, strategy.newcomer, config.federation, log)
         self.done: list[dict[str, Any]] = []
@@ -64,7 +66,13 @@ class Rounds:
     def _round(self, number: int) -> None:
         strategy, config = self._strategy, self._config
         invited = list(strategy.trainees())
-        self._log.write("round_started", round=number, of=config.num_server_rounds, clients=invited, quorum=strategy.quorum(len(invited)))
+        self._log.write(
+            "round_started",
+            round=number,
+            of=config.num_server_rounds,
+            clients=invited,
+            quorum=strategy.quorum(len(invited)),
+        )
         clock = time.monotonic()
         messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), self._grid)
         replies = exchange(self._grid, messages, config.federation.timeout, lambda reply: self._arrived(number, reply))
@@ -90,7 +98,8 @@ class Rounds:
             "round_ended", **record, void=metrics is None, weights=strategy.weights,
             clients={
                 client: {
-                    "loss": report.loss, "examples": report.examples, "share": report.share, "validation": dict(report.validation.values),
+                    "loss": report.loss, "examples": report.examples, "share": report.share,
+                    "validation": dict(report.validation.values),
                     "heat": strategy.trainees()[client].heat, "seconds": dict(report.seconds),
                 }
                 for client, report in reports.items()
@@ -106,7 +115,9 @@ class Rounds:
         counted = {client: ranking for client, ranking in measured.items() if ranking.users}
         if not counted:
             return
-        mean = weighted({client: r.values for client, r in counted.items()}, {client: r.users for client, r in counted.items()})
+        mean = weighted(
+            {client: r.values for client, r in counted.items()}, {client: r.users for client, r in counted.items()}
+        )
         recall = {client: ranking.values["recall@10"] for client, ranking in counted.items()}
         if self.done:
             self.done[-1]["recall@10"] = mean["recall@10"]
@@ -125,7 +136,8 @@ class Rounds:
         last = self.done[-VOID_ROUNDS:]
         if len(last) == VOID_ROUNDS and all(record["loss"] is None for record in last):
             raise RunError(
-                f"fewer clients than the quorum answered in rounds {last[0]['round']} to {last[-1]['round']}: {last[-1]['clients_failed']}",
+                f"fewer clients than the quorum answered in rounds {last[0]['round']} to {last[-1]['round']}: "
+                f"{last[-1]['clients_failed']}",
                 "see the log for each client's reason; set resume = true to go on once they are mended",
             )
 
@@ -133,7 +145,9 @@ class Rounds:
         strategy, last = self._strategy, len(self.done)
         self._log.write("measuring", clients=list(strategy.clients.present()))
         messages = strategy.configure_evaluate(last, ArrayRecord(), ConfigRecord(), self._grid)
-        replies = exchange(self._grid, messages, self._config.federation.timeout, lambda reply: self._arrived(last, reply))
+        replies = exchange(
+            self._grid, messages, self._config.federation.timeout, lambda reply: self._arrived(last, reply)
+        )
         if strategy.aggregate_evaluate(last, replies) is None:
             raise RunError(f"no client measured a test user: {strategy.measured.failed}", "see each client's log")
         for client, report in strategy.measured.reports.items():

@@ -52,7 +52,13 @@ class FederatedRecommenders(Strategy):
     """
 
     def __init__(
-        self, config: RunConfig, run: str, origin: Adapter, clients: Clients, log: EventLog, hosting: Hosting | None = None
+        self,
+        config: RunConfig,
+        run: str,
+        origin: Adapter,
+        clients: Clients,
+        log: EventLog,
+        hosting: Hosting | None = None,
     ) -> None:
         self.config, self.run, self.origin, self.clients, self.hosting = config, run, origin, clients, hosting
         self.plan = plan(config)
@@ -72,7 +78,9 @@ class FederatedRecommenders(Strategy):
             heating=self.plan.heating, pacing=self.plan.pacing, own_share=self.plan.own_share, pooled=self.plan.pooled,
         )  # fmt: skip
 
-    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         """One train message for each present client; nothing in it is common to all, so ``arrays`` and ``config`` are empty."""
         tasks = {}
         for client, member in self.trainees().items():
@@ -80,7 +88,9 @@ class FederatedRecommenders(Strategy):
             tasks[client] = self._task(client, server_round, member.mixed, member.own, rate)
         return self._messages(tasks, self.trainees(), MessageType.TRAIN)
 
-    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Takes in the replies and, where the quorum is met, mixes for all receivers at once.
 
         The personal adapters stay with ``clients``: what is returned is Flower's form of a round, without common arrays.
@@ -120,7 +130,9 @@ class FederatedRecommenders(Strategy):
         loss = sum(report.loss * report.examples for report in reports.values()) / examples
         return ArrayRecord(), MetricRecord({"loss": loss, "num-examples": examples})
 
-    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         """One evaluate message for each present client, with its result: the average over the last rounds."""
         tasks = {}
         for client in self.clients.present():
@@ -134,7 +146,9 @@ class FederatedRecommenders(Strategy):
         users = sum(test.users for test in tests)
         if not users:
             return None
-        return MetricRecord({name: sum(test.users * test.values[name] for test in tests) / users for name in tests[0].values})
+        return MetricRecord(
+            {name: sum(test.users * test.values[name] for test in tests) / users for name in tests[0].values}
+        )
 
     def trainees(self) -> dict[str, Member]:
         """Who trains: every present client; in centralised training the pool alone, on the first client's node."""
@@ -187,7 +201,9 @@ class FederatedRecommenders(Strategy):
         mixed, own = self.result_of(client)
         return mixed if own is None else self._step(mixed, own, share)
 
-    def _task(self, client: str, server_round: int, mixed: Adapter, own: Adapter | None, rate: float | None = None) -> Task:
+    def _task(
+        self, client: str, server_round: int, mixed: Adapter, own: Adapter | None, rate: float | None = None
+    ) -> Task:
         """What a client gets: its part of the adapters, and doors to the hosted part; without a rate, only to look."""
         own = own if self.plan.own_share else None
         doors = None
@@ -238,7 +254,9 @@ class FederatedRecommenders(Strategy):
 
     def _heats(self, reports: Mapping[str, TrainReport], age: int) -> Tensor:
         """w_c(t) [n]; losses are compared as over catalogues of one size, since cross entropy grows with ln(items)."""
-        chance = [math.log(max(2, member.facts.items)) for client, member in self.trainees().items() if client in reports]
+        chance = [
+            math.log(max(2, member.facts.items)) for client, member in self.trainees().items() if client in reports
+        ]
         typical = sum(chance) / len(chance)
         losses = [report.loss * typical / ours for report, ours in zip(reports.values(), chance, strict=True)]
         settings = self.config.fellrec

@@ -63,7 +63,9 @@ class InProcessGrid(Grid):
 
     def _answer(self, message: Message) -> Message | None:
         node = message.metadata.dst_node_id
-        context = Context(1, node, {"partition-id": node - 101, "num-partitions": self._count}, RecordDict(), self._run_config, 0)
+        context = Context(
+            1, node, {"partition-id": node - 101, "num-partitions": self._count}, RecordDict(), self._run_config, 0
+        )
         reply = client_app(message, context)
         reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
         config = message.content.config_records["config"]
@@ -104,7 +106,10 @@ def tiny_dataset(name: str, users: int = 24, seed: int = 0, animals: tuple[str, 
         liked = [3 * taste, 3 * taste + 1, 3 * taste + 2, (3 * taste + 4) % 9, (3 * taste + 7) % 9]
         rows += [(user, liked[(place + user) % len(liked)]) for place in range(len(liked))]
     interactions = Interactions(
-        tuple(f"{name}-u{user}" for user in range(users)), [user for user, _ in rows], [item for _, item in rows], list(range(len(rows)))
+        tuple(f"{name}-u{user}" for user in range(users)),
+        [user for user, _ in rows],
+        [item for _, item in rows],
+        list(range(len(rows))),
     )
     return Dataset(name, catalogue, interactions, True, "none", "made for a test")
 

@@ -28,5 +28,8 @@ def test_every_link_and_every_recipe_in_the_readme_is_there() -> None:
 
 def test_every_setting_named_in_the_readme_exists() -> None:
     known = dict(flatten(RunConfig()))
-    named = re.findall(r"--set ([a-z.-]+)=|`((?:data|model|train|evaluate|strategy|fellrec)\.[a-z-]+)`", (CHECKOUT / "README.md").read_text())
+    named = re.findall(
+        r"--set ([a-z.-]+)=|`((?:data|model|train|evaluate|strategy|fellrec)\.[a-z-]+)`",
+        (CHECKOUT / "README.md").read_text(),
+    )
     assert named and all((one or other) in known for one, other in named)

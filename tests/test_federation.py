@@ -120,7 +120,10 @@ def test_a_client_that_fails_or_answers_nonsense_is_named_and_left_out(fellrec_h
 
 
 def test_a_rejected_client_leaves_no_trace_in_the_others(fellrec_home: Path) -> None:
-    federate(tiny_settings(fellrec_home, run_name="poisoned", federation__quorum=0.5), faults={("toy-1", 1): poison("", float("nan"))})
+    federate(
+        tiny_settings(fellrec_home, run_name="poisoned", federation__quorum=0.5),
+        faults={("toy-1", 1): poison("", float("nan"))},
+    )
     federate(tiny_settings(fellrec_home, run_name="absent", federation__quorum=0.5), faults={("toy-1", 1): broken})
     one, two = adapters(fellrec_home, "poisoned"), adapters(fellrec_home, "absent")
     assert all(torch.equal(one[client][name], two[client][name]) for client in one for name in one[client])
@@ -132,7 +135,10 @@ def test_below_the_quorum_a_round_is_void_and_two_stop_the_run(fellrec_home: Pat
     first, second = result(fellrec_home, "once")["rounds"]
     assert first["loss"] is None and second["loss"] is not None
     with pytest.raises(RunError, match="quorum"):
-        federate(tiny_settings(fellrec_home, run_name="twice", num_server_rounds=3), faults=faults | {("toy-0", 2): broken, ("toy-1", 2): broken})
+        federate(
+            tiny_settings(fellrec_home, run_name="twice", num_server_rounds=3),
+            faults=faults | {("toy-0", 2): broken, ("toy-1", 2): broken},
+        )
     assert "quorum" in events(fellrec_home, "run_failed", "twice")[0]["reason"]
 
 

@@ -18,7 +18,8 @@ from tests.federation import federate, tiny_settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULT_KEYS = {
-    "run": {"id", "commit", "created", "recipe", "seed", "strategy", "recommender", "model", "versions", "rounds", "clients", "split", "mode", "seconds"},
+    "run": {"id", "commit", "created", "recipe", "seed", "strategy", "recommender", "model", "versions", "rounds", "clients",
+            "split", "mode", "seconds"},
     "data": {"name", "digest", "users", "items", "interactions", "split", "generated"},
     "metrics": {"test", "clients", "balance", "baselines"},
     "cost": {"client", "server"},
@@ -34,7 +35,9 @@ def fellrec(home: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.live
 def test_a_run_through_flower_gives_the_numbers_of_the_one_in_process(fellrec_home: Path) -> None:
-    settings = tiny_settings(fellrec_home, run_name="flower", federation__timeout=120.0, federation__nodes_timeout=120.0)
+    settings = tiny_settings(
+        fellrec_home, run_name="flower", federation__timeout=120.0, federation__nodes_timeout=120.0
+    )
     recipe = fellrec_home / "recipe.toml"
     recipe.write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in settings.items()))
     with own_superlink():
@@ -42,7 +45,9 @@ def test_a_run_through_flower_gives_the_numbers_of_the_one_in_process(fellrec_ho
     assert done.returncode == 0, done.stdout + done.stderr
     federate(settings | {"run-name": "in-process"})
     one, other = (RunFolder.find(name, str(fellrec_home)).result() for name in ("flower", "in-process"))
-    assert one["metrics"] == other["metrics"] and [r["loss"] for r in one["rounds"]] == [r["loss"] for r in other["rounds"]]
+    assert one["metrics"] == other["metrics"] and [r["loss"] for r in one["rounds"]] == [
+        r["loss"] for r in other["rounds"]
+    ]
     for section, keys in RESULT_KEYS.items():
         assert keys <= one[section].keys()
     assert one["run"]["mode"] == "simulation" and one["run"]["commit"]

@@ -16,7 +16,11 @@ from tests.test_federation import adapters, claim, events, poison, result
 @pytest.mark.parametrize("strategy", ["fellrec", "fedavg", "local", "centralised"])
 def test_the_split_changes_no_number(fellrec_home: Path, strategy: str) -> None:
     for on in (False, True):
-        federate(tiny_settings(fellrec_home, strategy__name=strategy, split__on=on, run_name=f"split-{on}", num_server_rounds=3))
+        federate(
+            tiny_settings(
+                fellrec_home, strategy__name=strategy, split__on=on, run_name=f"split-{on}", num_server_rounds=3
+            )
+        )
     whole, split = adapters(fellrec_home, "split-False"), adapters(fellrec_home, "split-True")
     for client in whole:
         assert whole[client].keys() == split[client].keys()
@@ -26,7 +30,11 @@ def test_the_split_changes_no_number(fellrec_home: Path, strategy: str) -> None:
 
 def test_micro_batches_that_overlap_change_no_number(fellrec_home: Path) -> None:
     for on in (False, True):
-        federate(tiny_settings(fellrec_home, split__on=on, run_name=f"micro-{on}", train__micro_batches=3, train__batch_size=8))
+        federate(
+            tiny_settings(
+                fellrec_home, split__on=on, run_name=f"micro-{on}", train__micro_batches=3, train__batch_size=8
+            )
+        )
     whole, split = adapters(fellrec_home, "micro-False"), adapters(fellrec_home, "micro-True")
     assert all(torch.equal(whole[client][name], split[client][name]) for client in whole for name in whole[client])
 
@@ -50,7 +58,9 @@ def test_the_mixed_hosted_part_is_what_the_next_round_starts_from(fellrec_home: 
     federate(tiny_settings(fellrec_home, run_name="split", **always))
     federate(tiny_settings(fellrec_home, run_name="whole", **always | {"split__on": False}))
     shares = [[c["share"] for c in event["clients"].values()] for event in events(fellrec_home, "round_ended", "split")]
-    assert shares == [[c["share"] for c in event["clients"].values()] for event in events(fellrec_home, "round_ended", "whole")]
+    assert shares == [
+        [c["share"] for c in event["clients"].values()] for event in events(fellrec_home, "round_ended", "whole")
+    ]
     assert any(share for row in shares for share in row)
     assert result(fellrec_home, "split")["metrics"] == result(fellrec_home, "whole")["metrics"]
 
@@ -71,7 +81,9 @@ def test_a_resumed_split_run_gives_the_numbers_of_the_unbroken_one(fellrec_home:
     federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=2, split__on=True))
     federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=4, split__on=True, resume=True))
     unbroken, resumed = adapters(fellrec_home, "whole"), adapters(fellrec_home, "half")
-    assert all(torch.equal(unbroken[client][name], resumed[client][name]) for client in unbroken for name in unbroken[client])
+    assert all(
+        torch.equal(unbroken[client][name], resumed[client][name]) for client in unbroken for name in unbroken[client]
+    )
 
 
 def test_tokens_and_hidden_states_are_in_no_file_of_the_run(fellrec_home: Path) -> None:

@@ -100,7 +100,9 @@ def targets_of(model_type: str, targets: str) -> tuple[str, ...]:
     named = tuple(name.strip() for name in targets.split(",") if name.strip())
     known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type, ())
     if not (named or known):
-        raise ModelError(f"PEFT knows no default lora targets for model type {model_type!r}", "name some in 'model.lora-targets'")
+        raise ModelError(
+            f"PEFT knows no default lora targets for model type {model_type!r}", "name some in 'model.lora-targets'"
+        )
     return named or tuple(known)
 
 
@@ -148,7 +150,9 @@ def load_trainable(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _linear_layers(backbone: nn.Module) -> set[str]:
     """The last part of every linear layer's path."""
-    return {name.rsplit(".", 1)[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+    return {
+        name.rsplit(".", 1)[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear | Conv1D)
+    }
 
 
 def _choices(linear: set[str]) -> str:

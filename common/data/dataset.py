@@ -158,7 +158,9 @@ class Dataset:
         with (folder / CATALOGUE).open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
         tensors = load_file(folder / INTERACTIONS)
-        catalogue = Catalogue(manifest["catalogue"], tuple(row["key"] for row in rows), tuple(row["attributes"] for row in rows))
+        catalogue = Catalogue(
+            manifest["catalogue"], tuple(row["key"] for row in rows), tuple(row["attributes"] for row in rows)
+        )
         keys = tuple(json.loads(tensors["user_keys"].tobytes()))
         interactions = Interactions(keys, tensors["users"], tensors["items"], tensors.get("times"))
         return cls(

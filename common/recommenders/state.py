@@ -17,7 +17,9 @@ HEAD = "projection."
 
 def trained_state(recommender: EncoderRecommender) -> Adapter:
     """Copies of all trained tensors by name: the backbone's as PEFT names them, the projection's under ``projection.``."""
-    head = {HEAD + name: parameter.detach().cpu().clone() for name, parameter in recommender.projection.named_parameters()}
+    head = {
+        HEAD + name: parameter.detach().cpu().clone() for name, parameter in recommender.projection.named_parameters()
+    }
     return trainable_state(recommender.backbone) | head
 
 
@@ -32,8 +34,8 @@ def load_trained(recommender: EncoderRecommender, state: Mapping[str, Tensor]) -
     own = dict(recommender.projection.named_parameters())
     if head.keys() != own.keys() or any(head[name].shape != own[name].shape for name in own):
         raise ModelError(
-            f"projection tensors are {({n: tuple(t.shape) for n, t in head.items()})!r}, "
-            f"the model has {({n: tuple(t.shape) for n, t in own.items()})!r}",
+            f"projection tensors are { ({n: tuple(t.shape) for n, t in head.items()})!r}, "
+            f"the model has { ({n: tuple(t.shape) for n, t in own.items()})!r}",
             "the adapter was made with another 'model.projection' or another model",
         )
     if not all(torch.isfinite(tensor).all() for tensor in head.values()):

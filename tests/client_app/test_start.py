@@ -44,6 +44,7 @@ def test_a_frozen_item_matrix_is_that_of_its_first_round(fellrec_home: Path) -> 
     texts = recommender.catalogue_index(holding.dataset.catalogue)
     adapters = [{name: tensor + 0.1 * k for name, tensor in trained_state(recommender).items()} for k in range(3)]
     matrices = [
-        start(recommender, holding, texts, Task("app", "run", "toy-0", k + 1, adapters[k]), memory, config).shelf.items for k in range(3)
+        start(recommender, holding, texts, Task("app", "run", "toy-0", k + 1, adapters[k]), memory, config).shelf.items
+        for k in range(3)
     ]
     assert not torch.equal(matrices[0], matrices[1]) and torch.equal(matrices[1], matrices[2])

@@ -19,9 +19,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def test_the_defaults_are_those_of_pyproject() -> None:
     declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     flat = {key: value for key, value in declared.items() if not isinstance(value, dict)}
-    flat |= {f"{section}.{key}": value for section, rows in declared.items() if isinstance(rows, dict) for key, value in rows.items()}
+    flat |= {
+        f"{section}.{key}": value
+        for section, rows in declared.items()
+        if isinstance(rows, dict)
+        for key, value in rows.items()
+    }
     assert flat == dict(flatten(RunConfig()))
-    assert {key: type(value) for key, value in flat.items()} == {key: type(value) for key, value in flatten(RunConfig())}
+    assert {key: type(value) for key, value in flat.items()} == {
+        key: type(value) for key, value in flatten(RunConfig())
+    }
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (CHECKOUT / "recipes").glob("*.toml")))
@@ -56,8 +63,14 @@ def test_flatten_and_from_flat_are_inverse() -> None:
         ({"model.lora-dropout": 0.1}, ["'model.lora-dropout' = 0.1", "set it to 0.0"]),
         ({"strategy.name": "fedprox"}, ["'strategy.name' = 'fedprox'", "'split.on' to false"]),
         ({"split.certificate": "c.pem"}, ["'split.certificate' = 'c.pem'", "give both"]),
-        ({"split.on": False, "model.adapter": "full", "fellrec.merge": "product"}, ["'fellrec.merge' = 'product'", "'factors'"]),
-        ({"split.on": False, "model.adapter": "full", "fellrec.similarity": "product"}, ["'fellrec.similarity' = 'product'", "'update'"]),
+        (
+            {"split.on": False, "model.adapter": "full", "fellrec.merge": "product"},
+            ["'fellrec.merge' = 'product'", "'factors'"],
+        ),
+        (
+            {"split.on": False, "model.adapter": "full", "fellrec.similarity": "product"},
+            ["'fellrec.similarity' = 'product'", "'update'"],
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_value_and_a_remedy(flat: dict, said: list[str]) -> None:
@@ -67,7 +80,9 @@ def test_what_is_wrong_is_named_with_its_value_and_a_remedy(flat: dict, said: li
     assert caught.value.hint
 
 
-@given(st.sampled_from(sorted(dict(flatten(RunConfig())))), st.sampled_from([float("nan"), float("inf"), -float("inf")]))
+@given(
+    st.sampled_from(sorted(dict(flatten(RunConfig())))), st.sampled_from([float("nan"), float("inf"), -float("inf")])
+)
 def test_no_setting_takes_a_number_that_is_not_finite(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=key):
         from_flat({key: value})

@@ -12,7 +12,11 @@ def test_events_are_read_as_they_were_written_and_heard_at_once(tmp_path: Path) 
     log = EventLog(tmp_path / "run" / "events.jsonl", clock=lambda: 12.5)
     log.listen(heard.append)
     log.write("joined", client="é")
-    assert list(read_events(tmp_path / "run" / "events.jsonl")) == heard == [{"event": "joined", "time": 12.5, "client": "é"}]
+    assert (
+        list(read_events(tmp_path / "run" / "events.jsonl"))
+        == heard
+        == [{"event": "joined", "time": 12.5, "client": "é"}]
+    )
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:

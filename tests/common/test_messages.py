@@ -8,7 +8,16 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from common.errors import MessageError
 from common.messages import (
-    RANKINGS, ClientFacts, EvaluateReport, Hello, Ranking, Roster, Task, TrainReport, check_adapter, payload_bytes,
+    RANKINGS,
+    ClientFacts,
+    EvaluateReport,
+    Hello,
+    Ranking,
+    Roster,
+    Task,
+    TrainReport,
+    check_adapter,
+    payload_bytes,
 )  # fmt: skip
 from common.metrics import METRICS
 
@@ -37,7 +46,9 @@ def test_train_report() -> None:
 
 
 def test_evaluate_report() -> None:
-    report = EvaluateReport("c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"model": 1.0}, {"evaluate": 1.0}, {"parameters": 7})
+    report = EvaluateReport(
+        "c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"model": 1.0}, {"evaluate": 1.0}, {"parameters": 7}
+    )
     assert EvaluateReport.from_record(report.to_record()) == report
 
 

@@ -13,13 +13,17 @@ from common.run_folder import RunFolder
 
 
 def make(home: Path, **settings: object) -> RunFolder:
-    return RunFolder.create(from_flat({"home": str(home), **{key.replace("_", "-"): v for key, v in settings.items()}}), "ab12")
+    return RunFolder.create(
+        from_flat({"home": str(home), **{key.replace("_", "-"): v for key, v in settings.items()}}), "ab12"
+    )
 
 
 def test_latest_points_to_the_newest(tmp_path: Path) -> None:
     first, second = make(tmp_path, run_name="one"), make(tmp_path, run_name="two")
     assert RunFolder.find("latest", str(tmp_path)).path == second.path
-    assert RunFolder.find("one", str(tmp_path)).path == first.path == RunFolder.find(str(first.path), str(tmp_path)).path
+    assert (
+        RunFolder.find("one", str(tmp_path)).path == first.path == RunFolder.find(str(first.path), str(tmp_path)).path
+    )
 
 
 def test_the_name_tells_recipe_and_strategy(tmp_path: Path) -> None:

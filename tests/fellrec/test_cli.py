@@ -25,7 +25,9 @@ def say(*arguments: str) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["show"], ["recommend"], ["check"], ["data"], ["data", "prepare"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["demo"], ["show"], ["recommend"], ["check"], ["data"], ["data", "prepare"]]
+)
 def test_every_command_has_a_help(command: list[str]) -> None:
     assert "Usage" in runner.invoke(app, [*command, "--help"]).output
 
@@ -41,7 +43,9 @@ def test_check_prints_every_setting_and_names_what_is_wrong() -> None:
 def test_own_csv_files_become_a_data_set(fellrec_home: Path, tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("id,title,genre\na,Red &amp; Green,x\nb,Blue,y\n")
     (tmp_path / "log.csv").write_text("user,item,timestamp\nu1,a,1\nu1,b,2\nu2,b,3\n")
-    said = say("data", "prepare", "shop", "--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "log.csv"))
+    said = say(
+        "data", "prepare", "shop", "--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "log.csv")
+    )
     assert "shop: 2 users, 2 items, 3 interactions" in said
     assert "Red & Green" in (fellrec_home / "data" / "shop" / "catalogue.jsonl").read_text()
 
@@ -81,7 +85,9 @@ def test_split_writes_two_folders_that_sum_up_to_the_model(fellrec_home: Path, t
     tiny_settings(fellrec_home)
     said = say("split", str(fellrec_home / "model"), "--k", "1", "--m", "1", "--out", str(tmp_path / "sides"))
     assert "client:" in said and "server:" in said
-    assert (tmp_path / "sides" / "client" / "cut.json").is_file() and (tmp_path / "sides" / "server" / "cut.json").is_file()
+    assert (tmp_path / "sides" / "client" / "cut.json").is_file() and (
+        tmp_path / "sides" / "server" / "cut.json"
+    ).is_file()
 
 
 def test_recommendations_through_the_service_are_those_of_the_whole_model(fellrec_home: Path) -> None:
@@ -100,7 +106,9 @@ def test_recommendations_through_the_service_are_those_of_the_whole_model(fellre
         token.write_text("forged")
         with pytest.raises(SplitError):
             runner.invoke(
-                app, ["recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token)], catch_exceptions=False
+                app,
+                ["recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token)],
+                catch_exceptions=False,
             )
     finally:
         process.terminate()

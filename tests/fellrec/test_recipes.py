@@ -17,8 +17,15 @@ def test_nested_tables_become_dotted_keys() -> None:
 
 
 def test_overrides_are_typed_as_toml_and_words_need_no_quotes() -> None:
-    _, config = settings({"seed": 1}, ["seed=3", "strategy.name=fedavg", "train.learning-rate=0.5", "fellrec.heating=false"])
-    assert (config.seed, config.strategy.name, config.train.learning_rate, config.fellrec.heating) == (3, "fedavg", 0.5, False)
+    _, config = settings(
+        {"seed": 1}, ["seed=3", "strategy.name=fedavg", "train.learning-rate=0.5", "fellrec.heating=false"]
+    )
+    assert (config.seed, config.strategy.name, config.train.learning_rate, config.fellrec.heating) == (
+        3,
+        "fedavg",
+        0.5,
+        False,
+    )
     with pytest.raises(ConfigError, match="key=value"):
         settings({}, ["seed"])
 
