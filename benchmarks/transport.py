@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
@@ -24,24 +24,26 @@ from benchmarks.naive import UNLIMITED, raw, serve, unary
 
 WIDTH = 1024
 MIB = 1 << 20
-FLOATS_REPETITIONS = 5
-NAIVE = {"naive unary protobuf, bytes": "Bytes", "naive unary protobuf, repeated float": "Floats"}
+LARGEST = 16
+BYTES, FLOATS = "naive unary protobuf, bytes", "naive unary protobuf, repeated float"
+FLOATS_REPETITIONS = 2
 NAIVE_TARGET, RAW_TARGET, HEALTH_TARGET = 2.5, 3.0, 50.0
 PAUSE = 0.02
 """Seconds between two health checks."""
 
 
 def measure(size: Size) -> list[Result]:
-    """Round trips of each size, with glibc's own thresholds and with higher ones; then health."""
+    """Round trips of each size, and of the largest with higher malloc thresholds; then health."""
+    sizes = size.pick((1,), (1, 4, LARGEST), (1, 4, LARGEST))
     results = []
-    for environment, note in (({}, ""), (KEEP_MEMORY, ", malloc thresholds 1 GiB")):
+    for environment, chosen, note in (({}, sizes, ""), (KEEP_MEMORY, sizes[-1:], ", malloc thresholds 1 GiB")):
         # the client's side in a process of its own too: thresholds are read when a process begins
-        with child(_round_trips, size, note, environment=environment) as (connection, _):
+        with child(_round_trips, size, chosen, note, environment=environment) as (connection, _):
             results += connection.recv()
     return [*results, _health(size)]
 
 
-def _round_trips(connection: Connection, size: Size, note: str) -> None:
+def _round_trips(connection: Connection, size: Size, sizes: Sequence[int], note: str) -> None:
     connection.send("begun")
     results = []
     with ExitStack() as stack:
@@ -51,10 +53,12 @@ def _round_trips(connection: Connection, size: Size, note: str) -> None:
         channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{grpc_port}", UNLIMITED))
         connected = stack.enter_context(socket.create_connection(("127.0.0.1", raw_port)))
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        calls = {"split": link.infer, "raw socket": raw(connected)}
-        calls |= {name: unary(channel, form) for name, form in NAIVE.items()}
-        for mib in size.pick((1,), (1, 4, 16), (1, 4, 16)):
+        calls = {"split": link.infer, "raw socket": raw(connected), BYTES: unary(channel, "Bytes")}
+        for mib in sizes:
             results += _compare(calls, mib, size.pick(2, 15, 100), note)
+        if not note:
+            floats = {"split": link.infer, FLOATS: unary(channel, "Floats")}
+            results += _compare(floats, sizes[-1], size.pick(1, FLOATS_REPETITIONS, FLOATS_REPETITIONS), note)
     connection.send(results)
 
 
@@ -65,22 +69,17 @@ def _compare(
     for name, call in calls.items():
         if not torch.equal(call(tensor), tensor):
             raise RuntimeError(f"{name}: what came back is not what was sent")
-    turns = {name: (lambda call=call: call(tensor)) for name, call in calls.items()}
-    floats = turns.pop("naive unary protobuf, repeated float")
-    seconds = interleaved(turns, repetitions, warm_up=2)
-    # some ten times slower than the rest: a few repetitions show it
-    slow = interleaved({"split": turns["split"], "floats": floats}, min(repetitions, FLOATS_REPETITIONS), warm_up=0)
-    ours = milliseconds(seconds["split"])
-    for name in NAIVE:
-        over, under = (seconds[name], seconds["split"]) if name in seconds else (slow["floats"], slow["split"])
-        ratio, quartiles = ratio_of(over, under)
-        more = {"quartiles": quartiles, "milliseconds": ours, "other_milliseconds": milliseconds(over)}
-        target = NAIVE_TARGET if mib == 16 else None
-        yield result(f"{mib} MiB, {name} / split{note}", ratio, target, "higher", "x", **more)
-    ratio, quartiles = ratio_of(seconds["split"], seconds["raw socket"])
-    more = {"quartiles": quartiles, "milliseconds": ours, "other_milliseconds": milliseconds(seconds["raw socket"])}
-    target = RAW_TARGET if mib == 16 else None
-    yield result(f"{mib} MiB, split / raw socket{note}", ratio, target, "lower", "x", **more)
+    seconds = interleaved({name: (lambda call=call: call(tensor)) for name, call in calls.items()}, repetitions)
+    for name in (name for name in calls if name != "split"):
+        faster = name != "raw socket"
+        over, under = (name, "split") if faster else ("split", name)
+        ratio, quartiles = ratio_of(seconds[over], seconds[under])
+        target = None if mib != LARGEST else NAIVE_TARGET if faster else RAW_TARGET
+        yield result(
+            f"{mib} MiB, {over} / {under}{note}", ratio, target, "higher" if faster else "lower", "x",
+            quartiles=quartiles, milliseconds=milliseconds(seconds["split"]),
+            other_milliseconds=milliseconds(seconds[name]),
+        )  # fmt: skip
 
 
 def _health(size: Size) -> Result:
@@ -88,9 +87,9 @@ def _health(size: Size) -> Result:
     mib = size.pick(1, 16, 16)
     with service(Hosted(None, WIDTH), ["client"]) as door, grpc.insecure_channel(door.address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
-        idle = [_timed(check) for _ in range(size.pick(3, 50, 200))]
+        idle = [_timed(check) for _ in range(size.pick(3, 30, 200))]
         with _load(door, mib):
-            seconds = [_timed(check) for _ in range(size.pick(10, 200, 1000))]
+            seconds = [_timed(check) for _ in range(size.pick(10, 120, 1000))]
     return result(
         f"health check p95 under traffic of {mib} MiB tensors", quantiles(seconds, n=20)[-1] * 1e3, HEALTH_TARGET,
         "lower", "ms", median_milliseconds=milliseconds(seconds), idle_milliseconds=median(idle) * 1e3,

@@ -1,0 +1,86 @@
+"""server_app/roll_call.py: who is here, and who is not listened to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from common.config import FederationConfig
+from common.errors import RunError
+from common.events import EventLog, read_events
+from server_app.clients import Clients
+from server_app.roll_call import RollCall
+from tests.federation import InProcessGrid, broken, tiny_settings
+
+ADAPTER = {"x": torch.ones(2)}
+
+
+def call(home: Path, nodes: int = 2, fault=None) -> tuple[RollCall, Clients, InProcessGrid, Path]:
+    grid, clients, log = InProcessGrid(tiny_settings(home), nodes), Clients(), home / "log"
+    if fault:
+        answer = grid._answer
+        grid._answer = lambda message: fault(answer(message)) if message.metadata.dst_node_id == 101 else answer(message)
+    return RollCall(grid, clients, lambda: ADAPTER, FederationConfig(nodes_timeout=0.2), EventLog(log)), clients, grid, log
+
+
+def nonsense(reply: Message) -> Message:
+    reply.content["config"] = ConfigRecord({"app": "x", "clients": ["no json"]})
+    return reply
+
+
+def test_everybody_is_taken_in_once(fellrec_home: Path) -> None:
+    roll, clients, grid, _ = call(fellrec_home)
+    roll.first()
+    asked = len(grid.sent)
+    roll.again()
+    assert [name for name, _ in clients] == ["toy-0", "toy-1", "toy-2"] and len(grid.sent) == asked == 2
+    assert clients.simulated
+
+
+def test_a_node_that_leaves_takes_its_clients_along_and_brings_them_back(fellrec_home: Path) -> None:
+    roll, clients, grid, log = call(fellrec_home)
+    roll.first()
+    grid.present.remove(101)
+    roll.again()
+    assert list(clients.present()) == ["toy-1"]
+    grid.present.add(101)
+    roll.again()
+    assert len(clients.present()) == 3
+    assert [event["event"] for event in read_events(log)][-4:] == ["away", "away", "back", "back"]
+
+
+@pytest.mark.parametrize("fault", [broken, nonsense, lambda reply: None])
+def test_a_node_that_answers_nonsense_is_named_and_the_others_go_on(
+    fellrec_home: Path, fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server_app.roll_call.ANSWER_WITHIN", 1.0)
+    roll, clients, grid, log = call(fellrec_home, fault=fault)
+    roll.first()
+    roll.again()
+    assert [name for name, _ in clients] == ["toy-1"] and len(grid.sent) == 2
+    (refused,) = [event for event in read_events(log) if event["event"] == "refused"]
+    assert refused["node"] == "101"
+
+
+def test_a_client_app_of_another_version_is_refused(fellrec_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server_app.roll_call.app_identity", lambda: "0.0.0+other")
+    roll, _, _, log = call(fellrec_home)
+    with pytest.raises(RunError, match="no node hosts a client"):
+        roll.first()
+    assert all("0.0.0+other" in event["reason"] for event in read_events(log) if event["event"] == "refused")
+
+
+def test_without_nodes_the_run_says_what_to_do(fellrec_home: Path) -> None:
+    roll, _, grid, _ = call(fellrec_home)
+    grid.present = set()
+    with pytest.raises(RunError, match="start SuperNodes"):
+        roll.first()
+
+
+def test_the_record_of_a_greeting_holds_the_version_alone() -> None:
+    from common.messages import Hello
+
+    assert isinstance(Hello("v").to_record(), RecordDict) and dict(Hello("v").to_record()["config"]) == {"app": "v"}
