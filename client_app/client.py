@@ -10,12 +10,13 @@ from functools import lru_cache
 from client_app.cost import client_cost
 from client_app.holding import Holding
 from client_app.hosted import Hosted, Middle, Whole
+from client_app.items import Shelf
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
 from client_app.ranking import baseline_scorers, evidence_scorer, rank, recommender_scorer, summary
 from client_app.start import Start, start
-from client_app.training import Shelf, train
+from client_app.training import train
 from common.config import ModelConfig, RunConfig, Value
 from common.cut import Cut
 from common.data.split import Part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_app.training import Shelf
+from client_app.items import Shelf
 from common.config import RunConfig
 from common.cut import Cut, cost
 from common.memory_use import peak_memory

@@ -7,6 +7,7 @@ the first frozen round stays, and only the user side goes on moving (RecFormer, 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -17,6 +18,15 @@ from common.models import resolve
 from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.state import trained_state
 from common.recommenders.text import ItemTexts
+
+
+@dataclass
+class Shelf:
+    """A holding with its catalogue as the recommender reads it: item texts, and this round's item matrix [n, H]."""
+
+    holding: Holding
+    texts: ItemTexts
+    items: Tensor
 
 
 def frozen_in(config: RunConfig, round_number: int) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from client_app.holding import Holding
-from client_app.training import Shelf
+from client_app.items import Shelf
 from common.baselines import ItemKNN, Popularity
 from common.config import RunConfig
 from common.data.split import Cases, Part

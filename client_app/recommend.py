@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from client_app.holding import Holding
-from client_app.items import item_matrix
+from client_app.items import Shelf, item_matrix
 from client_app.memory import Memory
 from client_app.ranking import evidence_scorer, recommender_scorer
-from client_app.training import Shelf
 from common.config import RunConfig
 from common.errors import DataError
 from common.recommenders.encoder import EncoderRecommender

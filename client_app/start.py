@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from client_app.holding import Holding
-from client_app.items import frozen_in, item_matrix
+from client_app.items import Shelf, frozen_in, item_matrix
 from client_app.memory import Memory
 from client_app.ranking import judge, recommender_scorer, summary
-from client_app.training import Shelf
 from common.config import RunConfig
 from common.data.split import Part
 from common.low_rank import Merge

@@ -10,22 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client_app.holding import Holding
+from client_app.items import Shelf, frozen_in
 from common.config import RunConfig
 from common.data.split import TrainingExamples
 from common.errors import ModelError
 from common.recommenders.encoder import EncoderRecommender
-from common.recommenders.text import ItemTexts
 from common.seeds import derive
-
-
-@dataclass
-class Shelf:
-    """A holding with its catalogue as the recommender reads it: item texts, and this round's item matrix [n, H]."""
-
-    holding: Holding
-    texts: ItemTexts
-    items: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ def train(
     received = [parameter.detach().clone() for parameter in trained]
     optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=config.train.weight_decay)
     proximal = config.fedprox.mu if config.strategy.name == "fedprox" else 0.0
-    frozen = 0 < config.train.freeze_items_from <= round_number
+    frozen = frozen_in(config, round_number)
     drawn = [shelf.holding.examples(config, round_number) for shelf in shelves]
     total, count = 0.0, 0
     recommender.train()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from client_app.holding import Holding
+from client_app.items import Shelf
 from client_app.node import all_clients
 from client_app.ranking import baseline_scorers, rank, recommender_scorer
-from client_app.training import Shelf, train
+from client_app.training import train
 from common.config import from_flat
 from common.data.interactions import Interactions
 from common.data.split import Part

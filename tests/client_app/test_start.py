@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from client_app.holding import Holding
+from client_app.items import Shelf
 from client_app.memory import Memory
 from client_app.node import all_clients
 from client_app.start import start
-from client_app.training import Shelf, train
+from client_app.training import train
 from common.config import from_flat
 from common.messages import Task
 from common.own_share import interpolate

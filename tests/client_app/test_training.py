@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from client_app.holding import Holding
+from client_app.items import Shelf
 from client_app.node import all_clients
-from client_app.training import Learned, Shelf, train
+from client_app.training import Learned, train
 from common.config import RunConfig, from_flat
 from common.errors import ModelError
 from common.recommenders.build import build
