@@ -48,7 +48,7 @@ LOADS = (
 
 
 def measure(size: Size) -> list[Result]:
-    """Each load; then fairness, with batches of two so that clients must wait for each other."""
+    """Each load; then fairness, for either way of serving."""
     width, layers = size.pick((32, 3), (512, 6), (512, 8))
     clients = [f"client-{number}" for number in range(CLIENTS)]
     found = []
@@ -61,10 +61,9 @@ def measure(size: Size) -> list[Result]:
                 sides[name] = stack.enter_context(door.links())
             pool = stack.enter_context(ThreadPoolExecutor(CLIENTS))
             for load in LOADS:
-                found.append(_compare(sides, load, width, size.pick(1, 5, 30), pool))
-        for together in (1, 2):
-            with service(Hosted(folder, width, KIND, batch_clients=together), clients) as door, door.links() as links:
-                found.append(_fairness(links, width, size.pick(0.5, 4.0, 20.0), together))
+                found.append(_compare(sides, load, width, size.pick(1, 4, 30), pool))
+            for name, links in sides.items():
+                found.append(_fairness(links, width, size.pick(0.5, 4.0, 20.0), name))
     return found
 
 
@@ -98,7 +97,7 @@ def _train(link: SplitLink, hidden: Tensor, times: int) -> None:
         link.step(RATE)
 
 
-def _fairness(links: Sequence[SplitLink], width: int, seconds: float, together: int) -> Result:
+def _fairness(links: Sequence[SplitLink], width: int, seconds: float, how: str) -> Result:
     """Tokens served to each client within a window, while all of them always have requests waiting."""
     modest, greedy = _hidden(1, 16, width), _hidden(GREEDY_ROWS, 16, width)
     served = [0] * len(links)
@@ -124,7 +123,7 @@ def _fairness(links: Sequence[SplitLink], width: int, seconds: float, together: 
             one.result()
     progress(f"  tokens served: {served}")
     return result(
-        f"one greedy client among {CLIENTS}, {together} in a pass: tokens served, most / least",
+        f"one greedy client among {CLIENTS}, {how}: tokens served, most / least",
         max(served) / max(min(served), 1), FAIR_TARGET, "lower", "x", tokens=served,
     )  # fmt: skip
 

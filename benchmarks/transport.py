@@ -26,17 +26,19 @@ WIDTH = 1024
 MIB = 1 << 20
 LARGEST = 16
 BYTES, FLOATS = "naive unary protobuf, bytes", "naive unary protobuf, repeated float"
-FLOATS_REPETITIONS = 2
 NAIVE_TARGET, RAW_TARGET, HEALTH_TARGET = 2.5, 3.0, 50.0
 PAUSE = 0.02
 """Seconds between two health checks."""
 
 
 def measure(size: Size) -> list[Result]:
-    """Round trips of each size, and of the largest with higher malloc thresholds; then health."""
+    """Round trips of each size, and in the full form of the largest with higher malloc thresholds; then health."""
     sizes = size.pick((1,), (1, 4, LARGEST), (1, 4, LARGEST))
+    ways = [({}, sizes, "")]
+    if size is Size.FULL:
+        ways.append((KEEP_MEMORY, sizes[-1:], ", malloc thresholds 1 GiB"))
     results = []
-    for environment, chosen, note in (({}, sizes, ""), (KEEP_MEMORY, sizes[-1:], ", malloc thresholds 1 GiB")):
+    for environment, chosen, note in ways:
         # the client's side in a process of its own too: thresholds are read when a process begins
         with child(_round_trips, size, chosen, note, environment=environment) as (connection, _):
             results += connection.recv()
@@ -55,10 +57,11 @@ def _round_trips(connection: Connection, size: Size, sizes: Sequence[int], note:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         calls = {"split": link.infer, "raw socket": raw(connected), BYTES: unary(channel, "Bytes")}
         for mib in sizes:
-            results += _compare(calls, mib, size.pick(2, 15, 100), note)
+            results += _compare(calls, mib, size.pick(2, 12, 100), note)
         if not note:
             floats = {"split": link.infer, FLOATS: unary(channel, "Floats")}
-            results += _compare(floats, sizes[-1], size.pick(1, FLOATS_REPETITIONS, FLOATS_REPETITIONS), note)
+            # seconds each: a few repetitions show it
+            results += _compare(floats, sizes[-1], size.pick(1, 1, 5), note)
     connection.send(results)
 
 

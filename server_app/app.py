@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -28,21 +29,22 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Runs the federation that the run configuration describes."""
     began, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    config = from_flat(context.run_config)
-    folder = _folder(config, f"{context.run_id & 0xFFFF:04x}")
+    try:
+        config = from_flat(context.run_config)
+        folder = _folder(config, f"{context.run_id & 0xFFFF:04x}")
+    except FellrecError as error:
+        logging.getLogger("flwr").error("%s", error)
+        raise
     log = folder.events()
     log.listen(Progress())
     log.write("run_started", run=folder.name, folder=str(folder.path), flower_run=str(context.run_id))
     try:
         with ExitStack() as stack:
-            hosting = (
-                stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
-                if config.split.on
-                else None
-            )
-            strategy = FederatedRecommenders(
-                config, folder.name, origin(config.model, config.seed), Clients(), log, hosting
-            )
+            hosting = None
+            if config.split.on:
+                hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
+            untrained = origin(config.model, config.seed)
+            strategy = FederatedRecommenders(config, folder.name, untrained, Clients(), log, hosting)
             rounds = Rounds(config, grid, strategy, folder, log)
             rounds.run()
         mode = "simulation" if strategy.clients.simulated else "deployment"

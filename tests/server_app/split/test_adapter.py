@@ -10,7 +10,7 @@ from common.adapters.lora import LoraSettings, add_lora
 from common.errors import SplitError
 from server_app.split.adapter import HostedAdapter, initial
 from server_app.split.settings import AdamW
-from tests.server_app.split.tiny import WIDTH, trained
+from tests.server_app.split.tiny import LAYERS, WIDTH, trained
 
 CPU = torch.device("cpu")
 SHAPES = {"layer.0": (6, 4), "layer.1": (4, 6)}
@@ -27,7 +27,7 @@ def gradients(of: HostedAdapter, seed: int) -> list[torch.Tensor | None]:
 
 def test_a_hosted_adapter_starts_as_the_whole_models_does(folders: dict[str, Path]) -> None:
     whole = add_lora(AutoModel.from_pretrained(folders["bert"]), LoraSettings(targets="query"), seed=11)
-    layers = [f"encoder.layer.{index}.attention.self.query" for index in range(4)]
+    layers = [f"encoder.layer.{index}.attention.self.query" for index in range(LAYERS)]
     drawn = initial(dict.fromkeys(layers, (WIDTH, WIDTH)), 8, seed=11)
     expected = trained(whole)
     assert drawn.keys() == expected.keys()

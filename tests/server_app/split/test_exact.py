@@ -34,7 +34,7 @@ TWENTY += [
     ("gpt2", Cut(1, 1), "input", 20),
     ("longformer", Cut(1, 1), "sent again", 20),
 ]
-FEW = [("bert", Cut(k, m), "graph", 3) for k in range(3) for m in range(3) if 1 != k + m < 4]
+FEW = [("bert", Cut(k, m), "graph", 3) for k in range(3) for m in range(3) if k + m != 1]
 FEW += [(kind, Cut(2, 1), rung, 3) for kind in ("llama", "gpt2", "longformer") for rung in RUNGS]
 EVERY = [
     pytest.param(kind, Cut(k, m), rung, 20, marks=pytest.mark.slow)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,15 @@ def train(link: SplitLink, folder: Path) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in trained(client).items()}
 
 
+def free_port() -> int:
+    """A port below those that the system gives to outgoing connections: while the host is dead nobody may take it."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port between 20,000 and 30,000")
+
+
 @pytest.fixture(scope="module")
 def processes() -> Iterator[subprocess.Popen[str]]:
     """Forks hosts; importing torch once is enough."""
@@ -84,9 +95,7 @@ def test_a_killed_host_goes_on_where_it_stood(
     processes: subprocess.Popen[str], folders: dict[str, Path], tmp_path: Path, unbroken: tuple[dict, dict],
     death: tuple[str, str, int], rung: str,
 ) -> None:  # fmt: skip
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     case = {
         "folder": str(folders["bert"]),
         "kind": "bert",
@@ -97,7 +106,7 @@ def test_a_killed_host_goes_on_where_it_stood(
     }
     print(json.dumps(case), file=processes.stdin, flush=True)
     first = json.loads(processes.stdout.readline())
-    with SplitLink(first["address"], first["token"], link_settings("bert", CUT)) as link:
+    with SplitLink(first["address"], first["token"], link_settings("bert", CUT, attempts=20)) as link:
         own = train(link, folders["bert"])
     second = json.loads(processes.stdout.readline())
     os.kill(second["pid"], signal.SIGTERM)

@@ -17,7 +17,7 @@ from server_app.split.host import SplitHost
 from server_app.split.settings import HostedLora, HostSettings, TlsFiles
 
 WIDTH = 32
-LAYERS = 4
+LAYERS = 5
 SHAPE = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 48}
 KINDS = {
     "bert": {**SHAPE, "vocab_size": 60, "max_position_embeddings": 40},
