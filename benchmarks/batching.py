@@ -41,15 +41,15 @@ class Load:
 
 
 LOADS = (
-    Load("inference of one row of one token (decode-like)", 1, 1, 10, False, 2.0),
-    Load("training on one row of 8 tokens", 1, 8, 3, True, 1.3),
+    Load("inference of one row of one token (decode-like)", 1, 1, 20, False, 2.0),
+    Load("training on one row of 8 tokens", 1, 8, 5, True, 1.3),
     Load("training on 4 rows of 32 tokens", 4, 32, 1, True, 0.95),
 )
 
 
 def measure(size: Size) -> list[Result]:
     """Each load; then fairness, for either way of serving."""
-    width, layers = size.pick((32, 3), (512, 6), (512, 8))
+    width, layers = size.pick((32, 3), (512, 5), (512, 8))
     clients = [f"client-{number}" for number in range(CLIENTS)]
     found = []
     with tempfile.TemporaryDirectory() as root:
@@ -61,9 +61,11 @@ def measure(size: Size) -> list[Result]:
                 sides[name] = stack.enter_context(door.links())
             pool = stack.enter_context(ThreadPoolExecutor(CLIENTS))
             for load in LOADS:
-                found.append(_compare(sides, load, width, size.pick(1, 4, 30), pool))
-            for name, links in sides.items():
-                found.append(_fairness(links, width, size.pick(0.5, 4.0, 20.0), name))
+                found.append(_compare(sides, load, width, size.pick(1, 3, 30), pool))
+        # services of their own: what was served before counts
+        for together in (1, CLIENTS):
+            with service(Hosted(folder, width, KIND, batch_clients=together), clients) as door, door.links() as links:
+                found.append(_fairness(links, width, size.pick(0.5, 4.0, 20.0), together))
     return found
 
 
@@ -97,7 +99,7 @@ def _train(link: SplitLink, hidden: Tensor, times: int) -> None:
         link.step(RATE)
 
 
-def _fairness(links: Sequence[SplitLink], width: int, seconds: float, how: str) -> Result:
+def _fairness(links: Sequence[SplitLink], width: int, seconds: float, together: int) -> Result:
     """Tokens served to each client within a window, while all of them always have requests waiting."""
     modest, greedy = _hidden(1, 16, width), _hidden(GREEDY_ROWS, 16, width)
     served = [0] * len(links)
@@ -123,7 +125,7 @@ def _fairness(links: Sequence[SplitLink], width: int, seconds: float, how: str) 
             one.result()
     progress(f"  tokens served: {served}")
     return result(
-        f"one greedy client among {CLIENTS}, {how}: tokens served, most / least",
+        f"one greedy client among {CLIENTS}, {together} in a pass: tokens served, most / least",
         max(served) / max(min(served), 1), FAIR_TARGET, "lower", "x", tokens=served,
     )  # fmt: skip
 

@@ -7,10 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel
 
-from common.models import load_encoder
-
 VOCABULARY = 2000
-PLACES = 512
 TARGETS = {"bert": ("query", "value"), "llama": ("q_proj", "v_proj")}
 """The linear layers that get LoRA."""
 
@@ -19,12 +16,10 @@ def save_model(folder: Path, kind: str, width: int, layers: int, heads: int) -> 
     """A ``bert`` or ``llama`` with hidden size ``width`` and an inner size of four times that."""
     config = AutoConfig.for_model(
         kind, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
-        vocab_size=VOCABULARY, max_position_embeddings=PLACES, pad_token_id=0,
+        vocab_size=VOCABULARY, max_position_embeddings=512, pad_token_id=0,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)
     return folder
 
-
-__all__ = ["PLACES", "TARGETS", "VOCABULARY", "load_encoder", "save_model"]

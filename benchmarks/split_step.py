@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Result, Size, interleaved, main, milliseconds, ratio_of, result
 from benchmarks.hosting import RATE, SEED, Hosted, service
-from benchmarks.models import TARGETS, VOCABULARY, load_encoder, save_model
+from benchmarks.models import TARGETS, VOCABULARY, save_model
 from client_app.link import SplitLink
 from client_app.trunk import RemoteTrunk
 from common.adapters.lora import LoraSettings, add_lora
 from common.cut import Cut, client_side
+from common.models import load_encoder
 from server_app.split.settings import Limits
 
 CUT = Cut(1, 1)
