@@ -20,7 +20,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_":
 
 @contextmanager
 def child(
-    task: Callable[..., None], *args: Any, environment: Mapping[str, str] | None = None, preloaded: bool = False
+    task: Callable[..., None], *args: Any, environment: Mapping[str, str] | None = None, preload: str = ""
 ) -> Iterator[tuple[Connection, Any]]:
     """Runs ``task(connection, *args)`` in a fresh process; yields our end of the connection, and what it sent first.
 
@@ -28,17 +28,18 @@ def child(
 
     Parameters
     ----------
-    environment : variables that the process begins with. preloaded : fork it from a process that has done nothing but
-        import the task's module, rather than start the interpreter anew; for tasks that are many and need no gRPC.
+    environment : variables that the process begins with.
+    preload : a module; the process is forked from one that has done nothing but import it, rather than started anew.
+        For tasks that are many and need no gRPC.
 
     Raises
     ------
     RuntimeError : it ended, or took too long, before it sent anything.
     """
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("forkserver" if preloaded else "spawn")
-    if preloaded:
-        context.set_forkserver_preload([task.__module__])
+    context = multiprocessing.get_context("forkserver" if preload else "spawn")
+    if preload:
+        context.set_forkserver_preload([preload])
     process = context.Process(target=_begin, args=(task, theirs, *args))
     with _environment({"OMP_NUM_THREADS": "1", **(environment or {})}):
         process.start()

@@ -71,9 +71,7 @@ class Door:
 
 
 @contextmanager
-def service(
-    hosted: Hosted, clients: Sequence[str], environment: Mapping[str, str] | None = None
-) -> Iterator[Door]:
+def service(hosted: Hosted, clients: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Door]:
     """Runs a service until the end of the block."""
     with child(_serve, hosted, tuple(clients), environment=environment) as (_, (address, tokens)):
         yield Door(hosted, address, tokens)

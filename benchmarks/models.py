@@ -22,4 +22,3 @@ def save_model(folder: Path, kind: str, width: int, layers: int, heads: int) -> 
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)
     return folder
-

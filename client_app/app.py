@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from client_app.client import Client, facts
 from client_app.outbox import release
 from common.config import RunConfig, from_flat
-from common.errors import DataError, FellrecError, RunError
+from common.errors import ConfigError, DataError, FellrecError, RunError
 from common.messages import Hello, Roster, Task
 from common.version import app_identity
 
@@ -75,8 +75,9 @@ def _reply(message: Message, context: Context, answer: Callable[[RunConfig], Rec
         return Message(answer(from_flat(context.run_config)), reply_to=message)
     except FellrecError as error:
         log.error("%s", error)
-        # What is wrong with the data may quote them; the server learns the code alone.
-        reason = f"[{error.code}] see the client's log" if isinstance(error, DataError) else str(error)
+        # What is wrong with data or settings may quote them, or name a path; the server learns the code alone.
+        quiet = isinstance(error, DataError | ConfigError)
+        reason = f"[{error.code}] see the client's log" if quiet else str(error)
         return Message(Error(int(error.code[2:]), reason), reply_to=message)
     except Exception as error:
         log.exception("unexpected failure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from functools import lru_cache
 from client_app.cost import client_cost
 from client_app.holding import Holding
 from client_app.hosted import Hosted, Middle, Whole
-from client_app.items import Shelf
+from client_app.items import Shelf, item_matrix
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
@@ -20,11 +21,13 @@ from client_app.training import train
 from common.config import ModelConfig, RunConfig, Value
 from common.cut import Cut
 from common.data.split import Part
-from common.errors import MessageError
+from common.errors import DataError, MessageError
 from common.messages import POOL, ClientFacts, EvaluateReport, Task, TrainReport
 from common.recommenders.build import build
 from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.state import trained_state
+
+log = logging.getLogger("flwr")
 
 
 @lru_cache(maxsize=1)
@@ -48,7 +51,7 @@ class Client:
     def __init__(self, config: RunConfig, node: Mapping[str, Value], task: Task, training: bool) -> None:
         self._config, self._task = config, task
         self._holdings = holdings(config, node, task.client)
-        self._memory = Memory(memory_folder(config, node, task.run, task.client))
+        self._memories = {h.client: Memory(memory_folder(config, node, task.run, h.client)) for h in self._holdings}
         cut = Cut(config.split.k, config.split.m) if config.split.on else None
         self._recommender = recommender_for(config.model, config.seed, cut)
         self._middle: Middle = Hosted(self._recommender.backbone, task, config, node, training) if cut else Whole()
@@ -110,16 +113,21 @@ class Client:
     def _start(self) -> tuple[Start, list[Holding]]:
         first, *others = self._holdings
         texts = self._recommender.catalogue_index(first.dataset.catalogue)
-        return start(self._recommender, first, texts, self._task, self._memory, self._config, self._middle.use), others
+        memory = self._memories[first.client]
+        return start(self._recommender, first, texts, self._task, memory, self._config, self._middle.use), others
 
     def _shelf(self, holding: Holding) -> Shelf:
         texts = self._recommender.catalogue_index(holding.dataset.catalogue)
-        return Shelf(holding, texts, self._recommender.encode_items(texts, self._config.evaluate.batch_size))
+        memory = self._memories[holding.client]
+        matrix = item_matrix(self._recommender, texts, holding, memory, self._config, self._task.round)
+        return Shelf(holding, texts, matrix)
 
 
 def holdings(config: RunConfig, node: Mapping[str, Value], client: str) -> list[Holding]:
     """The client's holding; for the pool of centralised training, everybody's."""
     if client == POOL:
+        if "client-key" in node:
+            raise MessageError("this node holds one client's data, no pool", "'centralised' is for simulation only")
         everyone = all_clients(config, node_home(config, node))
         return [Holding.load(name, folder, config.data.split) for name, folder in everyone.items()]
     here = clients_here(config, node)
@@ -129,7 +137,18 @@ def holdings(config: RunConfig, node: Mapping[str, Value], client: str) -> list[
 
 
 def facts(config: RunConfig, node: Mapping[str, Value]) -> tuple[ClientFacts, ...]:
-    """What the node tells of its clients."""
-    return tuple(
-        Holding.load(name, folder, config.data.split).facts() for name, folder in clients_here(config, node).items()
-    )
+    """What the node tells of its clients; one that has nothing to learn from takes no part, and the node's log says so.
+
+    Raises
+    ------
+    DataError : that is so for the only client of the node, or its data cannot be read.
+    """
+    here, told = clients_here(config, node), []
+    for name, folder in here.items():
+        try:
+            told.append(Holding.load(name, folder, config.data.split).facts())
+        except DataError as error:
+            if len(here) == 1:
+                raise
+            log.warning("client %s takes no part: %s", name, error)
+    return tuple(told)

@@ -41,9 +41,11 @@ class Holding:
             raise DataError(
                 f"client {client!r}: data are split by {dataset.split!r}, the run asks for {how!r}", "prepare them anew"
             )
-        if not (dataset.parts == Part.TRAIN).any():
+        train = dataset.interactions.users[dataset.parts == Part.TRAIN]
+        if not len(train) or np.bincount(train).max() < 2:
             raise DataError(
-                f"client {client!r} has no training interactions", "give it more data, or another 'data.split'"
+                f"client {client!r} has no user with two training interactions",
+                "give it more data, or another 'data.split'",
             )
         return cls(client, dataset)
 

@@ -62,7 +62,8 @@ def item_matrix(
 
 def _untrained(recommender: EncoderRecommender, texts: ItemTexts, shelf: Memory, config: RunConfig) -> Tensor:
     """The matrix for an adapter that nobody has trained yet; told by everything that it is made of."""
-    digest = hashlib.sha256(config.model.model_dump_json().encode() + str(config.evaluate.batch_size).encode())
+    layers = config.split.model_dump_json(include={"on", "k", "m", "codec", "batch_clients"})
+    digest = hashlib.sha256(f"{config.model.model_dump_json()} {layers} {config.evaluate.batch_size}".encode())
     for path in sorted(resolve(config.model.name).glob("*.safetensors")):
         digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
     for tensor in trained_state(recommender).values():

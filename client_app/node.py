@@ -12,9 +12,10 @@ from pathlib import Path
 from common.config import RunConfig, Value
 from common.data.partition import Sharding, shards
 from common.data.prepare import ensure
-from common.data.sets import parse_sets
+from common.data.sets import check_name, parse_sets
 from common.errors import ConfigError
 from common.home import clients_home, data_home
+from common.messages import POOL
 
 
 def node_home(config: RunConfig, node: Mapping[str, Value]) -> str:
@@ -37,7 +38,11 @@ def clients_here(config: RunConfig, node: Mapping[str, Value]) -> dict[str, Path
             "give both, or neither (simulation)",
         )
     if key is not None:
-        return {str(key): Path(str(path)).expanduser()}
+        if key == POOL:
+            raise ConfigError(
+                f"node configuration has 'client-key' = {key!r}, which is reserved", "choose another name"
+            )
+        return {check_name(str(key)): Path(str(path)).expanduser()}
     index, count = node.get("partition-id"), node.get("num-partitions")
     if not isinstance(index, int) or not isinstance(count, int):
         raise ConfigError(

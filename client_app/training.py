@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,4 +114,8 @@ def _losses(
         yield from map(loss, parts)
         return
     with ThreadPoolExecutor(ahead) as pool:
-        yield from pool.map(loss, parts)
+        under_way = deque(pool.submit(loss, part) for part in parts[:ahead])
+        for part in parts[ahead:]:
+            yield under_way.popleft().result()
+            under_way.append(pool.submit(loss, part))
+        yield from (future.result() for future in under_way)

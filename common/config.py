@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import ConfigError
 
 Value = bool | int | float | str
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -117,6 +118,7 @@ class FederationConfig(Section):
 
     quorum: Share = Field(0.6, description="share of the invited clients whose answers a round needs")
     timeout: Positive = Field(3600.0, description="seconds that a round may take")
+    min_clients: Count = Field(1, description="clients that the first round waits for")
     nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
     patience: CountOrAll = Field(
         0, description="rounds without a better validation R@10 before the run stops; 0: never"
@@ -256,6 +258,14 @@ def _refuse_split_conflicts(config: RunConfig) -> None:
         raise ConfigError(
             "'strategy.name' = 'fedprox' pulls on all of the adapter, of which the server hosts a part", off[3:]
         )
+    if split.host not in LOOPBACK and not split.certificate:
+        raise ConfigError(
+            f"'split.host' = {split.host!r} is no loopback address", "give 'split.certificate' and 'split.key'"
+        )
+    if split.host in ("0.0.0.0", "::") and not split.advertise:
+        raise ConfigError(
+            f"'split.host' = {split.host!r} is no address to connect to", "give clients one in 'split.advertise'"
+        )
     if bool(split.certificate) != bool(split.key):
         raise ConfigError(
             f"'split.certificate' = {split.certificate!r} and 'split.key' = {split.key!r}", "give both, or neither"
@@ -265,6 +275,15 @@ def _refuse_split_conflicts(config: RunConfig) -> None:
 def _refuse_conflicts(config: RunConfig) -> None:
     if config.split.on:
         _refuse_split_conflicts(config)
+    if config.run_name == "latest":
+        raise ConfigError("'run-name' = 'latest' is the link to the newest run", "choose another name")
+    if config.resume and not config.run_name:
+        raise ConfigError("'resume' = True, but 'run-name' = '' names no run", "give the run's name")
+    if config.model.recency < 1 and config.model.pooling == "first":
+        raise ConfigError(
+            f"'model.recency' = {config.model.recency!r} weighs a mean, but 'model.pooling' = 'first'",
+            "set one of them back",
+        )
     model, train, fellrec, strategy = config.model, config.train, config.fellrec, config.strategy.name
     if model.item_tokens + 2 > model.max_tokens:
         raise ConfigError(

@@ -16,12 +16,24 @@ from typing import Any, Self
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from common.errors import MessageError
+from common.data.sets import check_name
+from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter
 from common.metrics import METRICS
+from common.own_share import SHARES
 
 POOL = "pool"
 """The one client of centralised training, which holds every client's data: a reference, only to be had in simulation."""
+
+
+LARGEST_LOSS = 1e6
+"""A training loss beyond this is nonsense: cross entropy over any catalogue is far below."""
+
+COST = (
+    "parameters", "parameters_whole", "trained_parameters", "weights_bytes", "weights_bytes_whole", "peak_memory_bytes",
+    "flops_per_step",
+)  # fmt: skip
+"""What a client counts of its cost."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ class Roster:
         rows = config.get("clients", [])
         try:
             facts = tuple(_typed(ClientFacts, json.loads(row)) for row in rows)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ConfigError) as error:
             raise MessageError(f"roster: field 'clients' cannot be read: {error}") from error
         return cls(app=_text(config, "app"), simulated=config.get("simulated") is True, clients=facts)
 
@@ -169,9 +181,9 @@ class TrainReport:
             client=_text(config, "client"),
             round=int(_number(config, "server-round")),
             adapter=_adapter(record, "arrays"),
-            loss=_number(metrics, "loss"),
+            loss=_bounded(metrics, "loss", LARGEST_LOSS),
             examples=_counted(metrics, "num-examples"),
-            share=_number(metrics, "share"),
+            share=_share(metrics),
             validation=_ranking(metrics, "validation"),
             seconds=_group(metrics, "seconds"),
             split_bytes=_group(metrics, "split_bytes"),
@@ -209,11 +221,11 @@ class EvaluateReport:
         return cls(
             client=_text(config, "client"),
             round=int(_number(config, "server-round")),
-            share=_number(metrics, "share"),
+            share=_share(metrics),
             rankings={name: _ranking(metrics, name) for name in RANKINGS},
             evidence=_group(metrics, "evidence"),
             seconds=_group(metrics, "seconds"),
-            cost=_group(metrics, "cost"),
+            cost={name: _number(metrics, f"cost.{name}") for name in COST},
         )
 
 
@@ -240,6 +252,8 @@ def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
             raise MessageError(
                 f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(like[name].shape)}"
             )
+        if tensor.dtype != like[name].dtype:
+            raise MessageError(f"{sender}: tensor {name!r} is {tensor.dtype}, not {like[name].dtype}")
         if not torch.isfinite(tensor).all():
             raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
 
@@ -290,6 +304,20 @@ def _number(record: Mapping[str, Any], key: str) -> float:
     return value
 
 
+def _bounded(record: Mapping[str, Any], key: str, most: float) -> float:
+    value = _number(record, key)
+    if abs(value) > most:
+        raise MessageError(f"field {key!r} = {value!r} is beyond {most:g}")
+    return value
+
+
+def _share(metrics: Mapping[str, Any]) -> float:
+    share = _number(metrics, "share")
+    if share not in (0.0, *SHARES):
+        raise MessageError(f"field 'share' = {share!r} was not offered", f"the own shares are 0 and {SHARES}")
+    return share
+
+
 def _counted(record: Mapping[str, Any], key: str) -> int:
     value = _number(record, key)
     if value != int(value) or value < 0:
@@ -322,4 +350,7 @@ def _typed(kind: type[ClientFacts], row: dict[str, Any]) -> ClientFacts:
     for name, python_type in expected.items():
         if type(row.get(name)) is not python_type:
             raise ValueError(f"{name!r} = {row.get(name)!r} is no {python_type.__name__}")
+    if row["client"] == POOL:
+        raise ValueError(f"client name {POOL!r} is reserved")
+    check_name(row["client"])
     return kind(**{name: row[name] for name in expected})

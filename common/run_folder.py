@@ -32,6 +32,11 @@ from common.home import runs_home
 from common.low_rank import Adapter
 
 KEPT_CHECKPOINTS = 2
+FREE_ON_RESUME = (
+    "resume", "num-server-rounds", "home", "split.host", "split.port", "split.advertise", "split.certificate", "split.key",
+)  # fmt: skip
+"""Settings, beside ``federation.*``, that a resumed run may change: they change no number of the rounds so far."""
+
 _CHECKPOINT = re.compile(r"round-(\d{4,})")
 
 
@@ -84,6 +89,26 @@ class RunFolder:
         existing = sorted(path.name for path in runs_home(home).glob("*") if (path / "config.json").is_file())
         hint = f"the newest are {', '.join(existing[-3:])}" if existing else f"no run is in {runs_home(home)}"
         raise RunError(f"no run {name!r}", hint)
+
+    @classmethod
+    def reopen(cls, config: RunConfig) -> RunFolder:
+        """The run that ``run-name`` names, to go on with: only how long and where it runs may have changed.
+
+        Raises
+        ------
+        RunError : there is no such run, or another setting differs from the one it was started with.
+        """
+        folder = cls.find(config.run_name, config.home)
+        begun = dict(flatten(folder.config()))
+        for key, value in flatten(config):
+            if value != begun[key] and key not in FREE_ON_RESUME and not key.startswith("federation."):
+                raise RunError(
+                    f"run {folder.name!r} was started with {key!r} = {begun[key]!r}, not {value!r}",
+                    "resume with the same settings, or start a new run",
+                )
+        folder._write_json("config.json", dict(flatten(config)))
+        folder._point_latest()
+        return folder
 
     @property
     def events_path(self) -> Path:

@@ -115,14 +115,13 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
 
 def _tail_events(path: Path, process: subprocess.Popen[str], began: float) -> Iterator[Event]:
     """The run's events as they are written, until Flower's command ends; a resumed run's earlier events are passed over."""
-    told, over = 0, False
+    told = 0
     while True:
         ended = process.poll() is not None
         events = list(read_events(path)) if path.is_file() else []
         for event in events[told:]:
             if event["time"] >= began - 1:
                 yield event
-            over = over or event["event"] in ("run_ended", "run_failed")
         told = len(events)
         if ended:
             return

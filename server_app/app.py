@@ -60,4 +60,4 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _folder(config: RunConfig, unique: str) -> RunFolder:
-    return RunFolder.find(config.run_name, config.home) if config.resume else RunFolder.create(config, unique)
+    return RunFolder.reopen(config) if config.resume else RunFolder.create(config, unique)

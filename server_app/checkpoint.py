@@ -31,8 +31,8 @@ def to_checkpoint(
     manifest = {
         "members": {
             client: {
-                "facts": asdict(member.facts), "heat": member.heat, "share": member.share, "loss": member.loss,
-                "examples": member.examples, "bytes_down": member.bytes_down, "bytes_up": member.bytes_up,
+                "facts": asdict(member.facts), "heat": member.heat, "share": member.share,
+                "bytes_down": member.bytes_down, "bytes_up": member.bytes_up,
             }
             for client, member in members.items()
         },
@@ -62,12 +62,7 @@ def from_checkpoint(
                 "resume with the same configuration",
             )
         member = Member(ClientFacts(**kept["facts"]), None, adapters["mixed"], adapters["own"] or None)
-        member.heat, member.share, member.loss, member.examples = (
-            kept["heat"],
-            kept["share"],
-            kept["loss"],
-            kept["examples"],
-        )
+        member.heat, member.share = kept["heat"], kept["share"]
         member.bytes_down, member.bytes_up = kept["bytes_down"], kept["bytes_up"]
         strategy.restore(client, member)
     strategy.mixed_average.load_state(_under(tensors, "average-mixed/"))

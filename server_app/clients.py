@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common.errors import RunError
 from common.low_rank import Adapter
-from common.messages import ClientFacts, Ranking
+from common.messages import ClientFacts
 
 
 @dataclass
@@ -29,9 +29,6 @@ class Member:
     own: Adapter | None = None
     heat: float | None = None
     share: float = 0.0
-    loss: float | None = None
-    examples: int = 0
-    validation: Ranking | None = None
     bytes_down: list[int] = field(default_factory=list)
     bytes_up: list[int] = field(default_factory=list)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from common.config import RunConfig
 from common.memory_use import peak_memory
-from common.messages import EvaluateReport
+from common.messages import COST, EvaluateReport
 from common.metrics import METRICS, balance, weighted
 from common.version import VERSION
 from server_app.clients import Clients
@@ -23,10 +23,6 @@ ASSUMPTIONS = (
     "No noise is added. Whoever runs the server sees each client's adapter and, where it hosts layers, hidden states and"
     " their gradients: both can leak the texts that were read. No depth of the cut is a guarantee."
 )
-COUNTED = (
-    "parameters", "parameters_whole", "trained_parameters", "weights_bytes", "weights_bytes_whole", "peak_memory_bytes",
-    "flops_per_step",
-)  # fmt: skip
 PACKAGES = ("flwr", "torch", "transformers", "peft")
 
 
@@ -65,7 +61,7 @@ def result_of(
             "seconds": round(seconds, 3),
         },
         "data": _data(strategy.clients),
-        "metrics": _metrics(strategy.clients, reports),
+        "metrics": _metrics(strategy.clients, reports) | {"missing": missing(strategy)},
         "rounds": rounds,
         "cost": _cost(strategy, reports),
         "privacy": {
@@ -73,6 +69,18 @@ def result_of(
             "assumptions": ASSUMPTIONS,
         },
     }  # fmt: skip
+
+
+def missing(strategy: FederatedRecommenders) -> dict[str, str]:
+    """The clients that the metrics leave out: away, failed, or without a test user."""
+    found = {}
+    for client, member in strategy.clients:
+        report = strategy.measured.reports.get(client)
+        if report is None:
+            found[client] = strategy.measured.failed.get(client, "away" if member.node is None else "failed")
+        elif not report.rankings["test"].users:
+            found[client] = "no test users"
+    return found
 
 
 def _versions() -> dict[str, str]:
@@ -155,7 +163,7 @@ def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]
 
     return {
         "client": {
-            **{name: most(name) for name in COUNTED},
+            **{name: most(name) for name in COST},
             "bytes_up": _mean(byte for member in members for byte in member.bytes_up),
             "bytes_down": _mean(byte for member in members for byte in member.bytes_down),
         },

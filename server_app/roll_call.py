@@ -1,4 +1,4 @@
-"""Who is here: new nodes are asked once for their clients, and nodes that left take theirs along."""
+"""Who is here: new nodes are asked for their clients, and nodes that left take theirs along."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ from common.version import app_identity
 from server_app.clients import Clients
 from server_app.exchange import exchange
 
-ANSWER_WITHIN = 600.0
-"""Seconds that a node may take to answer: the first one in a simulation deals the data to the clients."""
+FIRST_ANSWER_WITHIN = 600.0
+"""Seconds that a node may take before the first round: in simulation one of them deals the data to the clients."""
+
+ANSWER_WITHIN = 60.0
+"""Seconds that a node may take between rounds: nobody waits longer for a newcomer."""
 
 
 class RollCall:
     """Keeps ``clients`` in step with the nodes that Flower sees.
+
+    A node that answers is asked once. One that fails is named once, and asked again before the next round: a node that
+    came back may be listed beside its dead self for a while.
 
     Parameters
     ----------
@@ -33,48 +39,59 @@ class RollCall:
         self, grid: Grid, clients: Clients, newcomer: Callable[[], Adapter], config: FederationConfig, log: EventLog
     ) -> None:
         self._grid, self._clients, self._newcomer, self._config, self._log = grid, clients, newcomer, config, log
-        self._refused: set[int] = set()
+        self._answered: set[int] = set()
+        self._named: set[tuple[int, str]] = set()
 
     def first(self) -> None:
-        """Waits for nodes, then takes in everybody they host.
+        """Waits for ``federation.min-clients`` clients, as long as ``federation.nodes-timeout`` allows.
 
         Raises
         ------
-        RunError : no node came in time, or none hosts a client that can take part.
+        RunError : nobody came in time that can take part.
         """
-        deadline = time.monotonic() + self._config.nodes_timeout
-        while not list(self._grid.get_node_ids()):
-            if time.monotonic() > deadline:
-                raise RunError(
-                    f"no node within {self._config.nodes_timeout:g} s",
-                    "start SuperNodes, or raise 'federation.nodes-timeout'",
-                )
-            time.sleep(0.5)
-        self.again()
-        if not len(self._clients):
-            raise RunError("no node hosts a client that can take part", "see the log above for what each node answered")
+        self._until(self._config.min_clients, FIRST_ANSWER_WITHIN)
+        if not self._clients.present():
+            raise RunError(
+                f"no node hosts a client that can take part, after {self._config.nodes_timeout:g} s",
+                "start SuperNodes, or raise 'federation.nodes-timeout'; the log above has what each node answered",
+            )
 
     def again(self) -> None:
-        """Notes who left and asks those who came; a node that answers nonsense is named and not asked again."""
+        """Notes who left and who came; where everybody is away, waits for somebody to come back."""
+        self._look(ANSWER_WITHIN)
+        if not self._clients.present():
+            self._until(1, ANSWER_WITHIN)
+
+    def _until(self, wanted: int, within: float) -> None:
+        deadline = time.monotonic() + self._config.nodes_timeout
+        self._look(within)
+        while len(self._clients.present()) < wanted and time.monotonic() < deadline:
+            time.sleep(0.5)
+            self._look(within)
+
+    def _look(self, within: float) -> None:
         here = set(self._grid.get_node_ids())
         for client in self._clients.away(self._clients.nodes() - here):
             self._log.write("away", client=client)
-        fresh = sorted(here - self._clients.nodes() - self._refused)
+        self._answered &= here
         greeting = Hello(app_identity()).to_record()
-        asked = [Message(greeting, node, MessageType.QUERY, ttl=ANSWER_WITHIN) for node in fresh]
-        replies = exchange(self._grid, asked, ANSWER_WITHIN)
+        asked = [Message(greeting, node, MessageType.QUERY, ttl=within) for node in sorted(here - self._answered)]
+        replies = exchange(self._grid, asked, within)
         answers = {reply.metadata.reply_to_message_id: reply for reply in replies}
         for message in asked:
             node = message.metadata.dst_node_id
             try:
-                self._take_in(node, answers.get(message.metadata.message_id))
+                self._take_in(node, answers.get(message.metadata.message_id), within)
             except FellrecError as error:
-                self._refused.add(node)
-                self._log.write("refused", node=str(node), code=error.code, reason=str(error))
+                if (node, str(error)) not in self._named:
+                    self._named.add((node, str(error)))
+                    self._log.write("refused", node=str(node), code=error.code, reason=str(error))
+            else:
+                self._answered.add(node)
 
-    def _take_in(self, node: int, answer: Message | None) -> None:
+    def _take_in(self, node: int, answer: Message | None, within: float) -> None:
         if answer is None:
-            raise MessageError(f"node {node} did not answer within {ANSWER_WITHIN:g} s")
+            raise MessageError(f"node {node} did not answer within {within:g} s")
         if answer.has_error():
             raise MessageError(f"node {node} failed: code {answer.error.code}, {answer.error.reason}")
         roster, adapter = Roster.from_record(answer.content), self._newcomer()

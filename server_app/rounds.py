@@ -48,6 +48,10 @@ class Rounds:
         """
         self._resume()
         self._roll_call.first()
+        if self._strategy.plan.pooled and not self._strategy.clients.simulated:
+            raise RunError(
+                "'strategy.name' = 'centralised' pools data, and these nodes are real", "simulate it instead"
+            )
         self._strategy.summary()
         while len(self.done) < self._config.num_server_rounds and not self._settled():
             if self.done:
@@ -119,8 +123,9 @@ class Rounds:
             {client: r.values for client, r in counted.items()}, {client: r.users for client, r in counted.items()}
         )
         recall = {client: ranking.values["recall@10"] for client, ranking in counted.items()}
-        if self.done:
-            self.done[-1]["recall@10"] = mean["recall@10"]
+        whole = [record for record in self.done if record["loss"] is not None]
+        if whole:
+            whole[-1]["recall@10"] = mean["recall@10"]
         self._log.write("validated", round=len(self.done), **mean, balance=balance(recall), clients=recall)
 
     def _settled(self) -> bool:

@@ -97,7 +97,7 @@ class FederatedRecommenders(Strategy):
         Two Nones tell that too few clients answered; every adapter is then as it was.
         """
         trainees = self.trainees()
-        self.trained = self.inbox.take_in(replies, server_round, TrainReport)
+        self.trained, self.weights = self.inbox.take_in(replies, server_round, TrainReport), {}
         self._join_hosted(server_round)
         reports = self.trained.reports
         if len(reports) < self.quorum(len(trainees)):
@@ -108,7 +108,7 @@ class FederatedRecommenders(Strategy):
             adapters=[report.adapter for report in reports.values()],
             start=[self._start_of(trainees[client], report) for client, report in reports.items()],
             origin=self.origin,
-            losses=torch.tensor([report.loss for report in reports.values()]),
+            losses=torch.tensor([report.loss for report in reports.values()], dtype=torch.float64),
             sizes=torch.tensor([report.examples for report in reports.values()]),
             heats=heats if self.plan.heating else torch.ones(len(reports)),
         )
@@ -121,8 +121,7 @@ class FederatedRecommenders(Strategy):
         for (client, report), adapter, warmth in zip(reports.items(), mixed, heats, strict=True):
             member = trainees[client]
             member.mixed, member.own, member.heat = adapter, report.adapter, float(warmth)
-            member.loss, member.examples, member.share = report.loss, report.examples, report.share
-            member.validation = report.validation
+            member.share = report.share
             member.bytes_up.append(self.trained.received[client] + int(report.split_bytes.get("up", 0)))
             member.bytes_down[-1] += int(report.split_bytes.get("down", 0))
         self._hand_on(mixed[0], reports)
@@ -175,7 +174,7 @@ class FederatedRecommenders(Strategy):
     def newcomer(self) -> Adapter:
         """What a client that joins starts from: the mean of everybody's, which under a shared scope is the one for all."""
         mixes = [member.mixed for _, member in self.clients]
-        if not mixes:
+        if all(member.own is None for _, member in self.clients):
             return self.origin
         alike = torch.full((len(mixes), len(mixes)), 1 / len(mixes), dtype=torch.float64)
         return merge(self.plan.rule.merge, mixes, alike).adapters[0]
@@ -247,7 +246,8 @@ class FederatedRecommenders(Strategy):
         sent, timeout = [], self.config.federation.timeout
         for client, task in tasks.items():
             record, member = task.to_record(), members[client]
-            member.bytes_down.append(payload_bytes(record))
+            if kind == MessageType.TRAIN:
+                member.bytes_down.append(payload_bytes(record))
             sent.append((client, Message(record, member.node, kind, ttl=timeout, group_id=str(task.round))))
         self.inbox.expect(sent)
         return [message for _, message in sent]
@@ -260,7 +260,9 @@ class FederatedRecommenders(Strategy):
         typical = sum(chance) / len(chance)
         losses = [report.loss * typical / ours for report, ours in zip(reports.values(), chance, strict=True)]
         settings = self.config.fellrec
-        return heat(torch.tensor(losses), age, settings.alpha, settings.beta, settings.loss_temperature)
+        return heat(
+            torch.tensor(losses, dtype=torch.float64), age, settings.alpha, settings.beta, settings.loss_temperature
+        )
 
     def _start_of(self, member: Member, report: TrainReport) -> Adapter:
         return member.mixed if member.own is None else self._step(member.mixed, member.own, report.share)

@@ -29,6 +29,7 @@ class InProcessGrid(Grid):
         self._replies: dict[str, Message] = {}
         self.sent: list[Message] = []
         self.present = set(range(101, 101 + nodes))
+        self.aliases: dict[int, int] = {}
 
     @property
     def run(self):  # noqa: ANN201
@@ -62,7 +63,7 @@ class InProcessGrid(Grid):
         raise NotImplementedError
 
     def _answer(self, message: Message) -> Message | None:
-        node = message.metadata.dst_node_id
+        node = self.aliases.get(message.metadata.dst_node_id, message.metadata.dst_node_id)
         context = Context(
             1, node, {"partition-id": node - 101, "num-partitions": self._count}, RecordDict(), self._run_config, 0
         )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
+from client_app.memory import Memory
 from common.errors import ConfigError, RunError
 from common.events import read_events
 from common.run_folder import RunFolder
@@ -107,6 +108,8 @@ def claim(key: str, value: object):
         (claim("client", "toy-2"), "answered for client 'toy-2'"),
         (claim("loss", float("inf")), "'loss' = inf"),
         (claim("num-examples", 0), "0 examples"),
+        (claim("share", 7.0), "not offered"),
+        (claim("loss", 1e300), "beyond"),
         (claim("validation.recall@10", 7.0), "not between 0 and 1"),
     ],
 )
@@ -117,6 +120,24 @@ def test_a_client_that_fails_or_answers_nonsense_is_named_and_left_out(fellrec_h
     first, second = result(fellrec_home)["rounds"]
     assert first["clients_ok"] == 2 and set(first["clients_failed"]) == {"toy-1"}
     assert second["clients_ok"] == 3 and not second["clients_failed"]
+
+
+@pytest.mark.parametrize("fault", [broken, silent, claim("share", 7.0), claim("cost.parameters", float("nan"))])
+def test_a_client_that_cannot_be_measured_is_missing_by_name(fellrec_home: Path, fault) -> None:
+    """After two rounds of training, what one client answers at the end costs the others nothing."""
+    calls: list[str] = []
+
+    def at_the_end(reply: Message) -> Message | None:
+        calls.append(reply.metadata.message_type)
+        return fault(reply) if reply.metadata.message_type == "evaluate" else reply
+
+    federate(tiny_settings(fellrec_home, federation__timeout=1.0), faults={("toy-1", 2): at_the_end})
+    found = result(fellrec_home)["metrics"]
+    assert (
+        calls == ["train", "evaluate"]
+        and set(found["clients"]) == {"toy-0", "toy-2"}
+        and set(found["missing"]) == {"toy-1"}
+    )
 
 
 def test_a_rejected_client_leaves_no_trace_in_the_others(fellrec_home: Path) -> None:
@@ -174,9 +195,42 @@ def test_a_bad_configuration_stops_before_anything_exists(fellrec_home: Path) ->
 
 
 def test_no_canary_leaves_the_clients(fellrec_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """User keys of the toy set begin with a name that occurs nowhere else."""
-    tiny_dataset("secretive", users=18).save(fellrec_home / "data" / "secretive")
-    federate(tiny_settings(fellrec_home, data__sets="secretive:2"))
+    """User keys and a title that occur nowhere else: not in messages, in the run's files, or in what is logged."""
+    tiny_dataset("secretive", users=18, animals=("fox", "bear", "quokka")).save(fellrec_home / "data" / "secretive")
+    heard: list[Message] = []
+    faults = {(f"secretive-{c}", r): lambda reply: heard.append(reply) or reply for c in range(2) for r in (1, 2)}
+    grid = federate(tiny_settings(fellrec_home, data__sets="secretive:2"), faults=faults)
+    said = capfd.readouterr()
     run = RunFolder.find("latest", str(fellrec_home)).path
     kept = b"".join(path.read_bytes() for path in run.rglob("*") if path.is_file())
-    assert b"secretive-u" not in kept and b"secretive-u" not in capfd.readouterr().err.encode()
+    spoken = "".join(repr(dict(record)) for m in (*grid.sent, *heard) for record in m.content.config_records.values())
+    assert len(heard) == 6
+    for canary in ("secretive-u", "quokka"):
+        assert canary.encode() not in kept and canary not in said.err + said.out + spoken
+
+
+def test_centralised_training_reads_the_item_matrices_of_the_others(fellrec_home: Path) -> None:
+    tiny_dataset("shop", users=18, seed=1, animals=("long", "bear", "owl")).save(fellrec_home / "data" / "shop")
+    for strategy in ("local", "centralised"):
+        chosen = {"run_name": strategy, "strategy__name": strategy, "train__freeze_items_from": 1}
+        federate(tiny_settings(fellrec_home, data__sets="toy:1 shop:1", **chosen))
+    for client in ("toy-0", "shop-0"):
+        one, other = (
+            Memory(fellrec_home / "clients" / run / client).load(f"items-{client}") for run in ("local", "centralised")
+        )
+        assert torch.equal(one["items"], other["items"])
+
+
+def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_home: Path) -> None:
+    """By global time the last users of the toy set have no training interaction, and no user has a test case."""
+    alone = {"data__partition": "user", "data__sets": "toy:0", "federation__quorum": 0.1, "data__split": "global-time"}
+    with pytest.raises(RunError, match="no client measured a test user"):
+        federate(tiny_settings(fellrec_home, num_server_rounds=1, **alone))
+    (ended,) = events(fellrec_home, "round_ended")
+    assert 0 < ended["clients_ok"] < 24 and not ended["clients_failed"]
+
+
+def test_a_resumed_run_with_other_settings_is_refused(fellrec_home: Path) -> None:
+    federate(tiny_settings(fellrec_home, run_name="one"))
+    with pytest.raises(RunError, match="'model.temperature' = 0.05, not 0.5"):
+        federate(tiny_settings(fellrec_home, run_name="one", resume=True, model__temperature=0.5))

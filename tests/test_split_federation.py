@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,19 @@ def test_a_resumed_split_run_gives_the_numbers_of_the_unbroken_one(fellrec_home:
     )
 
 
-def test_tokens_and_hidden_states_are_in_no_file_of_the_run(fellrec_home: Path) -> None:
+def test_tokens_are_in_no_file_of_the_run(fellrec_home: Path) -> None:
     grid = federate(tiny_settings(fellrec_home, split__on=True))
     tokens = [token for m in grid.sent for token in m.content.config_records["config"].get("split-tokens", [])]
     run = RunFolder.find("latest", str(fellrec_home)).path
     kept = b"".join(path.read_bytes() for path in run.rglob("*") if path.is_file())
     assert tokens and not any(token.encode() in kept for token in tokens)
+
+
+def test_a_lossy_run_leaves_nothing_to_an_exact_one_in_the_same_home(fellrec_home: Path) -> None:
+    frozen = {"split__on": True, "train__freeze_items_from": 1}
+    federate(tiny_settings(fellrec_home, run_name="exact", **frozen))
+    shutil.rmtree(fellrec_home / "clients")
+    federate(tiny_settings(fellrec_home, run_name="lossy", split__codec="int8", **frozen))
+    federate(tiny_settings(fellrec_home, run_name="after", **frozen))
+    one, other = adapters(fellrec_home, "exact"), adapters(fellrec_home, "after")
+    assert all(torch.equal(one[client][name], other[client][name]) for client in one for name in one[client])

@@ -113,11 +113,16 @@ def train_fully(backbone: PreTrainedModel) -> PreTrainedModel:
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """What is trained, by name, as detached copies in main memory."""
+    return {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in trainable_shapes(model).items()}
+
+
+def trainable_shapes(model: nn.Module) -> dict[str, Tensor]:
+    """What is trained, by name and in order, as it stands in the model; on the meta device these are shapes only."""
     if isinstance(model, PeftModel):
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
     else:
         state = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in sorted(state.items())}
+    return {name: tensor.detach() for name, tensor in sorted(state.items())}
 
 
 def load_trainable(model: nn.Module, state: Mapping[str, Tensor]) -> None:

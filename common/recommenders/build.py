@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
+from transformers import AutoModel
 
-from common.adapters.lora import LoraSettings, add_lora, train_fully
+from common.adapters.lora import LoraSettings, add_lora, initial_a, train_fully, trainable_shapes
 from common.config import ModelConfig
-from common.cut import Cut, client_side
+from common.cut import Cut, client_side, read_config
 from common.low_rank import Adapter
 from common.models import load_encoder, load_tokenizer, resolve
 from common.recommenders.embeddings import NAMES, add_item_structure
 from common.recommenders.encoder import EncoderRecommender, EncoderSettings
-from common.recommenders.state import trained_state
+from common.recommenders.projection import Identity, Projection
+from common.recommenders.state import HEAD, trained_state
 from common.seeds import derive
 
 
@@ -35,8 +38,7 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None) -> EncoderRecom
         for module in backbone.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        lora = LoraSettings(model.lora_rank, model.lora_alpha, model.lora_dropout, model.lora_targets)
-        backbone = add_lora(backbone, lora, derive(seed, "adapter"), also)
+        backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
     else:
         backbone = train_fully(backbone)
     settings = EncoderSettings(
@@ -52,8 +54,30 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None) -> EncoderRecom
 
 
 def origin(model: ModelConfig, seed: int) -> Adapter:
-    """The untrained adapter of the whole model, P_0: what everybody starts from."""
-    return trained_state(build(model, seed))
+    """The untrained adapter of the whole model, P_0: what everybody starts from.
+
+    With low-rank adapters it follows from the model's shapes and the seed, and no weight is read; with full fine-tuning it
+    is the weights.
+    """
+    if model.adapter == "full":
+        return trained_state(build(model, seed))
+    with torch.device("meta"):
+        backbone, also = _without_pooler(AutoModel.from_config(read_config(resolve(model.name)))), ()
+        if model.positions == "recformer":
+            backbone, also = add_item_structure(backbone, model.history), NAMES
+    wrapped = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
+    head = Projection(backbone.config.hidden_size) if model.projection else Identity()
+    shapes = {name: tensor.shape for name, tensor in trainable_shapes(wrapped).items()}
+    shapes |= {HEAD + name: parameter.shape for name, parameter in head.named_parameters()}
+    drawn = derive(seed, "adapter")
+    return {
+        name: initial_a(name, *shape, drawn) if ".lora_A." in name else torch.zeros(shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _lora(model: ModelConfig) -> LoraSettings:
+    return LoraSettings(model.lora_rank, model.lora_alpha, model.lora_dropout, model.lora_targets)
 
 
 def _without_pooler(backbone: nn.Module) -> nn.Module:

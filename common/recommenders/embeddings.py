@@ -52,7 +52,7 @@ def add_item_structure(backbone: PreTrainedModel, history: int) -> PreTrainedMod
     base = getattr(embeddings, "token_type_embeddings", None)
     if not isinstance(base, nn.Embedding):
         kind = backbone.config.model_type
-        hint = "use positions = 'plain', or a BERT, RoBERTa or Longformer encoder"
+        hint = "use 'model.positions' = 'model', or a BERT, RoBERTa or Longformer encoder"
         raise ModelError(f"model type {kind!r} has no token-type embeddings to build RecFormer's on", hint)
     embeddings.token_type_embeddings = ItemStructure(base, history)
     return backbone

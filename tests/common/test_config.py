@@ -62,6 +62,14 @@ def test_flatten_and_from_flat_are_inverse() -> None:
         ({"split.k": 0, "split.m": 0}, ["'split.k' = 0", "no layer on the client"]),
         ({"model.lora-dropout": 0.1}, ["'model.lora-dropout' = 0.1", "set it to 0.0"]),
         ({"strategy.name": "fedprox"}, ["'strategy.name' = 'fedprox'", "'split.on' to false"]),
+        ({"split.host": "10.0.0.1"}, ["'split.host' = '10.0.0.1'", "split.certificate"]),
+        (
+            {"split.host": "0.0.0.0", "split.certificate": "c", "split.key": "k"},
+            ["'split.host' = '0.0.0.0'", "split.advertise"],
+        ),
+        ({"run-name": "latest"}, ["'run-name' = 'latest'"]),
+        ({"resume": True}, ["'run-name' = ''"]),
+        ({"model.recency": 0.5, "model.pooling": "first"}, ["'model.recency' = 0.5", "'first'"]),
         ({"split.certificate": "c.pem"}, ["'split.certificate' = 'c.pem'", "give both"]),
         (
             {"split.on": False, "model.adapter": "full", "fellrec.merge": "product"},

@@ -8,6 +8,7 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from common.errors import MessageError
 from common.messages import (
+    COST,
     RANKINGS,
     ClientFacts,
     EvaluateReport,
@@ -47,7 +48,7 @@ def test_train_report() -> None:
 
 def test_evaluate_report() -> None:
     report = EvaluateReport(
-        "c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"model": 1.0}, {"evaluate": 1.0}, {"parameters": 7}
+        "c", 2, 0.0, dict.fromkeys(RANKINGS, RANKING), {"model": 1.0}, {"evaluate": 1.0}, dict.fromkeys(COST, 7)
     )
     assert EvaluateReport.from_record(report.to_record()) == report
 
@@ -79,6 +80,8 @@ def report_record(**changes: object) -> RecordDict:
         ({"num_examples": -1}, "'num-examples' = -1"),
         ({"validation__recall_at_10": 1.01}, "'validation.recall@10' = 1.01"),
         ({"share": [0.5]}, "'share' = [0.5]"),
+        ({"share": 7.0}, "'share' = 7.0 was not offered"),
+        ({"loss": 1e300}, "beyond 1e+06"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused(change: dict, said: str) -> None:
@@ -95,6 +98,13 @@ def test_a_missing_record_is_named(missing: str) -> None:
         TrainReport.from_record(record)
 
 
+@pytest.mark.parametrize("name", ["shop/a", "../shop", "shop@0.5", "pool", ""])
+def test_a_client_whose_name_could_be_mistaken_is_refused(name: str) -> None:
+    roster = Roster("app", True, (ClientFacts(name, "set", "f", "d", 3, 4, 5, 2, True, "leave-last-out"),))
+    with pytest.raises(MessageError, match="clients"):
+        Roster.from_record(roster.to_record())
+
+
 def test_a_roster_that_is_no_list_of_facts_is_refused() -> None:
     record = RecordDict({"config": ConfigRecord({"app": "a", "simulated": True, "clients": ['{"client": 1}']})})
     with pytest.raises(MessageError, match="'client' = 1"):
@@ -108,6 +118,7 @@ def test_a_roster_that_is_no_list_of_facts_is_refused() -> None:
         ({**ADAPTER, "c": torch.ones(1)}, "'c' is unknown"),
         ({**ADAPTER, "b": torch.ones(5)}, "shape (5,), not (4,)"),
         ({**ADAPTER, "b": torch.tensor([1.0, float("inf"), 0, 0])}, "not finite"),
+        ({**ADAPTER, "b": torch.ones(4, dtype=torch.float64)}, "torch.float64, not torch.float32"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(adapter: dict, said: str) -> None:

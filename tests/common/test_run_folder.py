@@ -39,6 +39,15 @@ def test_a_name_is_taken_once_and_a_run_that_is_not_there_is_named(tmp_path: Pat
         RunFolder.find("two", str(tmp_path))
 
 
+def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path) -> None:
+    make(tmp_path, run_name="one", seed=3)
+    begun = {"home": str(tmp_path), "run-name": "one", "seed": 3}
+    again = RunFolder.reopen(from_flat(begun | {"resume": True, "num-server-rounds": 9, "federation.quorum": 0.1}))
+    assert again.config().num_server_rounds == 9
+    with pytest.raises(RunError, match="'strategy.name' = 'fellrec', not 'fedavg'"):
+        RunFolder.reopen(from_flat(begun | {"resume": True, "strategy.name": "fedavg"}))
+
+
 def test_the_configuration_comes_back(tmp_path: Path) -> None:
     folder = make(tmp_path, run_name="one", seed=7)
     assert folder.config().seed == 7 and folder.config().home == str(tmp_path)

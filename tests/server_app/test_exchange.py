@@ -38,7 +38,9 @@ def messages(count: int) -> list[Message]:
 
 def test_replies_come_in_the_order_of_their_arrival() -> None:
     heard: list[str] = []
-    replies = exchange(SlowGrid(set()), messages(3), 10.0, lambda reply: heard.append(reply.metadata.reply_to_message_id))
+    replies = exchange(
+        SlowGrid(set()), messages(3), 10.0, lambda reply: heard.append(reply.metadata.reply_to_message_id)
+    )
     assert heard == [reply.metadata.reply_to_message_id for reply in replies] == ["m0", "m1", "m2"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import torch
@@ -22,8 +23,15 @@ def call(home: Path, nodes: int = 2, fault=None) -> tuple[RollCall, Clients, InP
     grid, clients, log = InProcessGrid(tiny_settings(home), nodes), Clients(), home / "log"
     if fault:
         answer = grid._answer
-        grid._answer = lambda message: fault(answer(message)) if message.metadata.dst_node_id == 101 else answer(message)
-    return RollCall(grid, clients, lambda: ADAPTER, FederationConfig(nodes_timeout=0.2), EventLog(log)), clients, grid, log
+        grid._answer = lambda message: (
+            fault(answer(message)) if message.metadata.dst_node_id == 101 else answer(message)
+        )
+    return (
+        RollCall(grid, clients, lambda: ADAPTER, FederationConfig(nodes_timeout=0.2), EventLog(log)),
+        clients,
+        grid,
+        log,
+    )
 
 
 def nonsense(reply: Message) -> Message:
@@ -57,10 +65,12 @@ def test_a_node_that_answers_nonsense_is_named_and_the_others_go_on(
     fellrec_home: Path, fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server_app.roll_call.ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("server_app.roll_call.FIRST_ANSWER_WITHIN", 1.0)
     roll, clients, grid, log = call(fellrec_home, fault=fault)
     roll.first()
     roll.again()
-    assert [name for name, _ in clients] == ["toy-1"] and len(grid.sent) == 2
+    assert [name for name, _ in clients] == ["toy-1"]
+    assert sum(message.metadata.dst_node_id == 102 for message in grid.sent) == 1, "who answered is not asked again"
     (refused,) = [event for event in read_events(log) if event["event"] == "refused"]
     assert refused["node"] == "101"
 
@@ -71,6 +81,36 @@ def test_a_client_app_of_another_version_is_refused(fellrec_home: Path, monkeypa
     with pytest.raises(RunError, match="no node hosts a client"):
         roll.first()
     assert all("0.0.0+other" in event["reason"] for event in read_events(log) if event["event"] == "refused")
+
+
+def test_a_node_that_failed_once_is_asked_again(fellrec_home: Path) -> None:
+    passing = [broken]
+    roll, clients, _, _ = call(fellrec_home, fault=lambda reply: passing.pop()(reply) if passing else reply)
+    roll.first()
+    assert list(clients.present()) == ["toy-1"]
+    roll.again()
+    assert len(clients.present()) == 3
+
+
+def test_a_client_that_comes_back_beside_its_dead_self_is_taken_in_once_that_is_gone(fellrec_home: Path) -> None:
+    roll, clients, grid, log = call(fellrec_home, nodes=1)
+    roll.first()
+    grid.aliases[777] = 101
+    grid.present.add(777)
+    roll.again()
+    assert clients["toy-0"].node == 101
+    grid.present.remove(101)
+    roll.again()
+    assert clients["toy-0"].node == 777 and len(clients.present()) == 3
+
+
+def test_the_first_round_waits_for_as_many_clients_as_it_is_told(fellrec_home: Path) -> None:
+    roll, clients, grid, _ = call(fellrec_home)
+    roll._config = FederationConfig(nodes_timeout=30.0, min_clients=3)
+    grid.present.remove(102)
+    Timer(0.7, grid.present.add, [102]).start()
+    roll.first()
+    assert len(clients.present()) == 3
 
 
 def test_without_nodes_the_run_says_what_to_do(fellrec_home: Path) -> None:
