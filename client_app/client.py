@@ -15,7 +15,14 @@ from client_app.items import Shelf, item_matrix
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
-from client_app.ranking import baseline_scorers, evidence_scorer, rank, recommender_scorer, summary
+from client_app.ranking import (
+    baseline_scorers,
+    fitted_evidence,
+    rank,
+    rank_with_evidence,
+    recommender_scorer,
+    summary,
+)
 from client_app.start import Start, start
 from client_app.training import train
 from common.config import ModelConfig, RunConfig, Value
@@ -92,12 +99,13 @@ class Client:
         holding = begun.shelf.holding
         cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
         model = recommender_scorer(recommender, begun.shelf)
-        served, evidence = evidence_scorer(model, holding, config)
-        scorers = {"test": served, "model": model, **baseline_scorers(holding, config.model.history)}
-        rankings = {
-            name: summary(rank(scorer, cases, config.evaluate.batch_size), len(cases))
-            for name, scorer in scorers.items()
+        evidence, batch = fitted_evidence(model, holding, config), config.evaluate.batch_size
+        served, alone = rank_with_evidence(model, evidence, cases, batch)
+        ranked = {"test": served, "model": alone}
+        ranked |= {
+            n: rank(scorer, cases, batch) for n, scorer in baseline_scorers(holding, config.model.history).items()
         }
+        rankings = {name: summary(metrics, len(cases)) for name, metrics in ranked.items()}
         seconds = time.perf_counter() - clock
         self._middle.leave_out()
         return EvaluateReport(

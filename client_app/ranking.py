@@ -65,13 +65,27 @@ def baseline_scorers(holding: Holding, history: int) -> dict[str, Scorer]:
     }
 
 
-def evidence_scorer(model: Scorer, holding: Holding, config: RunConfig) -> tuple[Scorer, Evidence]:
-    """What the client serves: the model blended with the client's own evidence, fitted on its validation users."""
-    evidence = Evidence(
-        config.evaluate.evidence, *holding.train_pairs(), len(holding.dataset.catalogue), config.model.history
-    )
-    evidence.fit(lambda histories: np.asarray(model(histories)), holding.cases(Part.VALID, MOST_USERS, config.seed))
-    return (lambda histories: evidence.blend(np.asarray(model(histories)), histories)), evidence
+def fitted_evidence(model: Scorer, holding: Holding, config: RunConfig) -> Evidence:
+    """The client's own evidence, with the weights that serve its validation users best."""
+    catalogue = len(holding.dataset.catalogue)
+    evidence = Evidence(config.evaluate.evidence, *holding.train_pairs(), catalogue, config.model.history)
+    cases = holding.cases(Part.VALID, MOST_USERS, config.seed)
+    evidence.fit(lambda histories: np.asarray(model(histories)), cases)
+    return evidence
+
+
+def rank_with_evidence(
+    model: Scorer, evidence: Evidence, cases: Cases, batch: int
+) -> tuple[RankingMetrics, RankingMetrics]:
+    """The ranking that is served, and the model's alone, from one pass of the model."""
+    served, alone = RankingMetrics(), RankingMetrics()
+    for start in range(0, len(cases), batch):
+        rows = slice(start, start + batch)
+        scores = np.asarray(model(cases.histories[rows]))
+        alone.add(ranks(scores, cases.targets[rows], cases.seen[rows]))
+        blended = evidence.blend(scores, cases.histories[rows])
+        served.add(ranks(blended, cases.targets[rows], cases.seen[rows]))
+    return served, alone
 
 
 def summary(metrics: RankingMetrics, users: int) -> Ranking:

@@ -10,7 +10,7 @@ import torch
 from client_app.holding import Holding
 from client_app.items import Shelf, item_matrix
 from client_app.memory import Memory
-from client_app.ranking import evidence_scorer, recommender_scorer
+from client_app.ranking import fitted_evidence, recommender_scorer
 from common.config import RunConfig
 from common.errors import DataError
 from common.recommenders.encoder import EncoderRecommender
@@ -51,8 +51,9 @@ def recommend(
     seen = interactions.items[interactions.of_user(position)]
     texts = recommender.catalogue_index(catalogue)
     shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, rounds))
-    served, _ = evidence_scorer(recommender_scorer(recommender, shelf), holding, config)
-    scores = torch.as_tensor(served([seen])[0])
+    model = recommender_scorer(recommender, shelf)
+    evidence = fitted_evidence(model, holding, config)
+    scores = torch.as_tensor(evidence.blend(np.asarray(model([seen])), [seen])[0])
     scores[torch.as_tensor(np.unique(seen), dtype=torch.int64)] = -torch.inf
     best = scores.topk(min(top, len(catalogue) - len(np.unique(seen))))
     return Recommendations(

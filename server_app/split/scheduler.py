@@ -84,7 +84,8 @@ class Scheduler:
         if _holds_graph(head) and len(mates := self._mates(head)) == len(head.graph.micros):
             return mates
         batch, rows, width = [], 0, 0
-        for work in (head, *sorted(self._oldest(), key=lambda work: self._served[work.client])):
+        # company is of those whose turn it may be as well: else large requests would be served with every small one
+        for work in (head, *sorted(self._eligible(), key=lambda work: self._served[work.client])):
             if work in batch or work.request.op != head.request.op:
                 continue
             if _holds_graph(work) and work.graph is not head.graph:
