@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[embedded,dev]'
 	@touch $(STAMP)
 
-demo: setup ## train five clients on the sample set, then recommend (about three minutes on two cores)
+demo: setup ## train five clients on the sample set, then recommend (two and a half minutes on two cores)
 	$(VENV)/bin/fellrec demo
 
 test: setup ## all tests

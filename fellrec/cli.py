@@ -62,7 +62,7 @@ def run(
 
 @app.command()
 def demo(override: Override = None) -> None:
-    """Train on the generated sample set, then recommend for one user (about three minutes on two cores)."""
+    """Train on the generated sample set, then recommend for one user (two and a half minutes on two cores)."""
     folder = simulate(*settings(read_recipe("demo"), override or []), 2, 1, console)
     console.print()
     _recommend(folder, "", "", 10)
