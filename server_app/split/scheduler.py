@@ -13,6 +13,9 @@ from common.pb import split_pb2 as pb
 from server_app.split.work import Work
 
 ORDER = {pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 3}
+AWAY_AFTER = 32
+"""Passes without a request after which a client counts as away."""
+
 COST = {pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1}
 
 
@@ -29,16 +32,21 @@ class Scheduler:
         self._clients, self._cells, self._seconds = clients, cells, seconds
         self._queued: list[Work] = []
         self._served: Counter[str] = Counter()
+        self._seen: dict[str, int] = {}
+        self._passes = 0
 
     def __len__(self) -> int:
         return len(self._queued)
 
     def add(self, work: Work) -> None:
-        """Queues a request. A client that had none waiting starts level with the least served of those that have."""
-        waiting = {queued.client for queued in self._queued}
-        if waiting and work.client not in waiting:
-            least = min(self._served[client] for client in waiting)
-            self._served[work.client] = max(self._served[work.client], least)
+        """Queues a request. A client that was away starts level with the least served of those that were not.
+
+        Who merely waits for a reply is not away: lifting it would level it with a greedy client that alone is queued.
+        """
+        present = [client for client, seen in self._seen.items() if self._passes - seen <= AWAY_AFTER]
+        if present and work.client not in present:
+            self._served[work.client] = max(self._served[work.client], min(self._served[c] for c in present))
+        self._seen[work.client] = self._passes
         self._queued.append(work)
 
     def drop(self, now: float) -> list[Work]:
@@ -111,7 +119,9 @@ class Scheduler:
         return [work for work in self._oldest() if work.graph is head.graph]
 
     def _take(self, batch: list[Work]) -> None:
+        self._passes += 1
         for work in batch:
+            self._seen[work.client] = self._passes
             self._queued.remove(work)
             self._served[work.client] += _cost(work)
 
