@@ -150,3 +150,17 @@ def test_being_away_earns_nothing() -> None:
         queue.add(work("bob"))
     served = Counter(queue.next(1.0, active=2)[0].client for _ in range(10))
     assert abs(served["ann"] - served["bob"]) <= 2
+
+
+@pytest.mark.parametrize("clients", [1, 8])
+def test_large_requests_get_no_more_than_small_ones_where_each_client_waits_for_its_reply(clients: int) -> None:
+    """One request of each client is under way; the next comes once that is answered."""
+    queue, served = scheduler(clients=clients, cells=10_000), Counter()
+    width = {"greedy": 16, **{f"small-{n}": 4 for n in range(7)}}
+    for client in width:
+        queue.add(work(client, width=width[client]))
+    for _ in range(400):
+        for one in queue.next(10.0, active=8):
+            served[one.client] += one.cells
+            queue.add(work(one.client, width=width[one.client]))
+    assert max(served.values()) <= 1.2 * min(served.values())
