@@ -58,7 +58,9 @@ class HeldGraph:
             micro.graph = self
 
     def drop(self) -> None:
-        """Frees the graph; its micro-batches will be recomputed."""
+        """Frees the graph, once; its micro-batches will be recomputed."""
+        if not self.micros:
+            return
         for micro in self.micros:
             micro.graph = None
         for share in self._shares:
