@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from common.config import RunConfig
 from common.scopes import ADAPTER_SCOPE, Scope
-from server_app.aggregation.fedavg import FedAvg, FedAvgUniform
-from server_app.aggregation.fellrec import Fellrec, FellrecPaper
-from server_app.aggregation.local import Local
+from server_app.aggregation import RULES
 from server_app.aggregation.rule import Rule
 
 
@@ -41,12 +39,12 @@ def plan(config: RunConfig) -> Plan:
     """The plan that the configuration names."""
     name, fellrec = config.strategy.name, config.fellrec
     scope = ADAPTER_SCOPE[name]
-    mean = FedAvg() if config.fedavg.weights == "size" else FedAvgUniform()
     if name == "fellrec":
-        rule = Fellrec(fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
+        rule = RULES[name](fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
         return Plan(scope, rule, fellrec.heating, fellrec.pacing, fellrec.own_share == "validated")
     if name == "fellrec-paper":
-        return Plan(scope, FellrecPaper(), heating=True)
+        return Plan(scope, RULES[name](), heating=True)
     if name == "local":
-        return Plan(scope, Local())
-    return Plan(scope, mean, pooled=name == "centralised")
+        return Plan(scope, RULES[name]())
+    mean = "fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"
+    return Plan(scope, RULES[mean](), pooled=name == "centralised")

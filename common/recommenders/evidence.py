@@ -23,14 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 from common.baselines import ItemKNN
 from common.data.split import Cases
 from common.metrics import ranks
+from common.own_share import FEWEST_USERS
 
 Kind = Literal["none", "popularity", "neighbours"]
 
 MOST_USERS = 256
 """Validation users that the weights are chosen on."""
-
-FEWEST_USERS = 8
-"""Below this a standard error says too little to act upon."""
 
 MARGIN = 2.0
 """Standard errors that a gain must exceed."""

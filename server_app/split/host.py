@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
+from common.config import LOOPBACK
 from common.errors import ConfigError, SplitError
 from common.wire import CHANNEL_OPTIONS, METHOD, Refused
 from server_app.split.clients import Clients
@@ -23,7 +24,7 @@ from server_app.split.lora import HostedTrunk
 from server_app.split.memory import HeldMemory, Kind
 from server_app.split.metrics import Metrics
 from server_app.split.session import Session
-from server_app.split.settings import LOOPBACK, HostSettings, TlsFiles
+from server_app.split.settings import HostSettings, TlsFiles
 from server_app.split.tokens import Mint
 from server_app.split.vault import Vault
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from common.errors import ConfigError
 from common.wire import Codec
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 @dataclass(frozen=True)
 class HostedLora:
