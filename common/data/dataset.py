@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Dataset:
     parts : int8 [n], the part (train, valid, test) of each interaction; None while it is not split. It travels with
         the shards of a set because a split by global time cannot be found again from one client's share.
     split : how ``parts`` came about; empty while there are none.
+    filters : what was kept of the source's data, in words; empty for all of it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset:
     source: str
     parts: NDArray[np.int8] | None = None
     split: str = ""
+    filters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         items = self.interactions.items
@@ -80,6 +82,11 @@ class Dataset:
             digests["parts"] = hashlib.sha256(self.parts.tobytes()).hexdigest()
         return digests
 
+    def renamed(self, name: str) -> Dataset:
+        """The same data set, and its catalogue, by another name."""
+        catalogue = Catalogue(name, self.catalogue.keys, self.catalogue.items)
+        return replace(self, name=name, catalogue=catalogue)
+
     def restrict(self, users: ArrayLike, name: str) -> Dataset:
         """The same catalogue with only these users (positions), in the order given."""
         chosen = np.asarray(users, dtype=np.int64)
@@ -97,7 +104,7 @@ class Dataset:
             times=None if known.times is None else known.times[rows],
         )
         parts = None if self.parts is None else self.parts[rows]
-        return Dataset(name, self.catalogue, interactions, self.generated, self.licence, self.source, parts, self.split)
+        return replace(self, name=name, interactions=interactions, parts=parts)
 
     def save(self, folder: Path, same_catalogue: Path | None = None) -> None:
         """Write the three files; the manifest comes last, so that a folder with one is whole.
@@ -119,6 +126,7 @@ class Dataset:
             "licence": self.licence,
             "source": self.source,
             "split": self.split,
+            "filters": list(self.filters),
             "digests": self._digests(),
             "counts": {"users": self.users, "items": len(self.catalogue), "interactions": len(known)},
         }
@@ -172,6 +180,7 @@ class Dataset:
             manifest["source"],
             tensors.get("parts"),
             manifest["split"],
+            tuple(manifest.get("filters", ())),
         )
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from common.data import sample
 from common.data.dataset import Dataset
-from common.data.download import check_md5, fetch, unzip
+from common.data.download import Downloader
+from common.data.filters import Filters
 from common.data.manifest import digest_in
 from common.data.place import placed
-from common.data.readers import amazon_games, csv_files, movielens
+from common.data.readers import csv_files
+from common.data.readers.names import IN_SHORT, NAMED, amazon_category
+from common.data.readers.names import read as read_raw
 from common.data.readers.report import ReadReport
 from common.data.sets import check_name
+from common.data.sources import downloaded
 from common.errors import ConfigError, DataError
 
-MOVIELENS_URL = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
-NAMED = ("sample", "ml-latest-small", "ml-1m", "ml-100k", "amazon-games")
-
-Download = Callable[[str], bytes]
+RAW = ".raw"
+NO_FILTERS = Filters()
 
 
 def prepare(
@@ -29,18 +29,23 @@ def prepare(
     accept_licence: bool = False,
     items: Path | None = None,
     interactions: Path | None = None,
-    download: Download = fetch,
+    filters: Filters = NO_FILTERS,
+    called: str = "",
+    downloader: Downloader | None = None,
 ) -> tuple[Dataset, ReadReport, Path]:
-    """Read a data set, write it to ``out_root/name``, and say what was met.
+    """Read a data set, filter it, write it to ``out_root/called``, and say what was met.
 
-    ``sample`` is generated. ``ml-latest-small`` is read from ``raw``, or downloaded from its source once the licence is
-    accepted; the other named sets need ``raw``. Every other name is read from the two tables ``items`` and
-    ``interactions``. A former folder of other content goes with its shards.
+    ``sample`` is generated. The other named sets are read from ``raw``, or downloaded once the licence is accepted where
+    their source allows it; what was downloaded stays in ``out_root/.raw/name``. Every other name is read from the two
+    tables ``items`` and ``interactions``. A former folder of other content goes with its shards. ``called`` is the
+    prepared set's name; without it, ``name`` and what the filters are called. A part of a named set never goes by the
+    name of a whole one.
 
     Raises ConfigError for settings that do not go together, DataError for data that cannot be had or read.
     """
-    check_name(name)
+    called = _called(check_name(name), filters, called)
     if name not in NAMED:
+        amazon_category(name)  # refuses a name that looks like one of a category and is none
         dataset, report = _tables(name, items, interactions)
     elif items or interactions:
         raise ConfigError(
@@ -49,11 +54,13 @@ def prepare(
     elif name == "sample":
         dataset, report = sample.generate(), ReadReport()
     elif raw is not None:
-        dataset, report = _raw(name, raw)
+        dataset, report = read_raw(name, raw)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            dataset, report = _raw(name, _downloaded(name, Path(folder), accept_licence, download))
-    return dataset, report, _place(dataset, out_root / name)
+        folder = downloaded(name, out_root / RAW / name, accept_licence, downloader or Downloader())
+        dataset, report = read_raw(name, folder)
+    dataset = filters.apply(dataset)
+    dataset = dataset if called == dataset.name else dataset.renamed(called)
+    return dataset, report, _place(dataset, out_root / called)
 
 
 def ensure(name: str, data_home: Path) -> Path:
@@ -66,37 +73,20 @@ def ensure(name: str, data_home: Path) -> Path:
     return folder
 
 
+def _called(name: str, filters: Filters, called: str) -> str:
+    called = check_name(called or name + filters.suffix)
+    if called in NAMED and (called != name or filters != NO_FILTERS):
+        raise ConfigError(f"{called!r} is the name of a data set as its source has it", "choose another name with --as")
+    return called
+
+
 def _tables(name: str, items: Path | None, interactions: Path | None) -> tuple[Dataset, ReadReport]:
     if items is None or interactions is None:
         raise ConfigError(
-            f"{name!r} is none of the named data sets ({', '.join(NAMED)})",
+            f"{name!r} is none of the named data sets ({', '.join(IN_SHORT)})",
             "give its two tables with --items FILE --interactions FILE",
         )
     return csv_files.read(items, interactions, name)
-
-
-def _raw(name: str, folder: Path) -> tuple[Dataset, ReadReport]:
-    dataset, report = (amazon_games if name == amazon_games.NAME else movielens).read(folder)
-    if dataset.name != name:
-        raise DataError(f"{str(folder)!r} holds {dataset.name!r}, not {name!r}", f"prepare it as {dataset.name!r}")
-    return dataset, report
-
-
-def _downloaded(name: str, folder: Path, accept_licence: bool, download: Download) -> Path:
-    if name != "ml-latest-small":
-        raise DataError(
-            f"{name!r} is not downloaded by fellrec", "get it from its source, and give the folder with --raw"
-        )
-    if not accept_licence:
-        raise DataError(
-            f"the licence of {name!r} is not accepted yet: {movielens.LICENCE}", "read it, then add --accept-licence"
-        )
-    body = download(MOVIELENS_URL)
-    check_md5(f"{name}.zip", body, download(f"{MOVIELENS_URL}.md5"))
-    archive = folder / f"{name}.zip"
-    archive.write_bytes(body)
-    unzip(archive, folder)
-    return folder / name
 
 
 def _place(dataset: Dataset, folder: Path) -> Path:

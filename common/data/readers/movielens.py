@@ -1,9 +1,12 @@
-"""MovieLens as GroupLens publishes it: ml-latest and ml-latest-small, 1M and 100K."""
+"""MovieLens as GroupLens publishes it (https://grouplens.org/datasets/movielens): 100K, 1M, and the releases in CSV.
+
+- ml-latest-small, ml-latest, 20M, 25M, 32M: ``movies.csv`` and ``ratings.csv``, UTF-8 with headers.
+- 1M: ``movies.dat`` and ``ratings.dat``, Latin-1, separated by ``::``.
+- 100K: ``u.item`` (Latin-1, separated by ``|``, a flag for each genre) and ``u.data`` (separated by tabs).
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
 from common.data.readers.report import ReadReport
+from common.data.readers.stream import lines, table
 from common.data.readers.text import decoded
 from common.errors import DataError
 
@@ -24,6 +28,10 @@ SOURCE = (
     "MovieLens, GroupLens, University of Minnesota, {release}. Cite F. M. Harper and J. A. Konstan, The MovieLens "
     "Datasets: History and Context, ACM TiiS 5(4), 2015."
 )
+RELEASES = {
+    "ml-latest-small": "latest small", "ml-latest": "latest", "ml-100k": "100K", "ml-1m": "1M", "ml-20m": "20M",
+    "ml-25m": "25M", "ml-32m": "32M",
+}  # fmt: skip
 NO_GENRES = "(no genres listed)"
 
 _GENRES_100K = (
@@ -34,36 +42,39 @@ _ARTICLES = "The|A|An|Le|La|Les|Un|Una|Une|Il|Lo|I|Gli|El|Los|Las|Der|Die|Das|Ei
 _TRAILING_ARTICLE = re.compile(rf"(^|\()(a\.k\.a\. )?([^()]+), ({_ARTICLES})(?= *\(| *\)|$)")
 _ELIDED_ARTICLE = re.compile(r"(^|\()(a\.k\.a\. )?([^()]+), (L')(?= *\(| *\)|$)")
 
+_DESCRIBES = re.compile(r"This dataset \((ml-[a-z0-9-]+)\) describes")
+
 Row = tuple[int, list[str]]
 
 
-def read(folder: Path, min_rating: float = 0.0, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
+def read(folder: Path, name: str = "", min_rating: float = 0.0, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
     """Read whichever of the three raw forms the folder holds; films that nobody rated stay in the catalogue.
 
+    The releases in CSV are told apart by the README beside the files; without one the folder is taken for ``name``, or
+    for ml-latest-small. An empty ``name`` takes whatever is there.
     Ratings below ``min_rating`` are left out, every other one counts as an interaction. Raises DataError where
-    no form is there, or a file has a larger share of bad rows than ``limit``.
+    no form is there, or another release than ``name``, or a file has a larger share of bad rows than ``limit``.
     """
-    if (folder / "movies.csv").is_file():
-        items, ratings, release = folder / "movies.csv", folder / "ratings.csv", "release 'latest small'"
-        films, rows, name = _csv(items, 3), _csv(ratings, 4), "ml-latest-small"
-    elif (folder / "movies.dat").is_file():
-        items, ratings, release = folder / "movies.dat", folder / "ratings.dat", "release '1M'"
-        films, rows, name = _separated(items, "::"), _separated(ratings, "::"), "ml-1m"
-    elif (folder / "u.item").is_file():
-        items, ratings, release = folder / "u.item", folder / "u.data", "release '100K'"
-        films, rows, name = _films_100k(items), _separated(ratings, "\t"), "ml-100k"
+    found = _release(folder, name)
+    name = name or found
+    if found != name:
+        raise DataError(f"{str(folder)!r} holds {found!r}, not {name!r}", f"prepare it as {found!r}")
+    if name == "ml-1m":
+        items, ratings = folder / "movies.dat", folder / "ratings.dat"
+        films, rows = _separated(items, "::"), _separated(ratings, "::")
+    elif name == "ml-100k":
+        items, ratings = folder / "u.item", folder / "u.data"
+        films, rows = _films_100k(items), _separated(ratings, "\t")
     else:
-        raise DataError(
-            f"no MovieLens data in {str(folder)!r}",
-            "give the folder with movies.csv and ratings.csv (or movies.dat, or u.item)",
-        )
+        items, ratings = folder / "movies.csv", folder / "ratings.csv"
+        films, rows = _csv(items, 3), _csv(ratings, 4)
     collector = Collector(items, ratings, timed=True, limit=limit)
     for row, fields in films:
         _take_film(collector, row, fields)
     left_out = sum(not _take_rating(collector, row, fields, min_rating) for row, fields in rows)
     if left_out:
         collector.report.notes.append(f"{left_out} ratings below {min_rating} left out")
-    return collector.dataset(name, LICENCE, SOURCE.format(release=release))
+    return collector.dataset(name, LICENCE, SOURCE.format(release=f"release {RELEASES[name]!r}"))
 
 
 def natural_title(title: str) -> str:
@@ -96,21 +107,37 @@ def _take_rating(collector: Collector, row: int, fields: list[str], min_rating: 
     return True
 
 
+def _release(folder: Path, name: str) -> str:
+    """The data set's name that the files in a folder go by."""
+    if (folder / "movies.csv").is_file():
+        readme = folder / "README.txt"
+        told = readme.is_file() and _DESCRIBES.search(decoded(readme, "latin-1"))
+        if told:
+            return told[1]
+        return "ml-latest-small" if name in ("", "ml-1m", "ml-100k") else name
+    if (folder / "movies.dat").is_file():
+        return "ml-1m"
+    if (folder / "u.item").is_file():
+        return "ml-100k"
+    raise DataError(
+        f"no MovieLens data in {str(folder)!r}",
+        "give the folder with movies.csv and ratings.csv (or movies.dat, or u.item)",
+    )
+
+
 def _csv(path: Path, columns: int) -> Iterator[Row]:
-    lines = csv.reader(io.StringIO(decoded(path)))
-    header = next(lines, [])
+    rows = table(path)
+    _, header = next(rows, (0, []))
     if len(header) != columns:
         raise DataError(
             f"{path.name!r} starts with the columns {header!r}, not {columns} of them", "give the file as published"
         )
-    for fields in lines:
-        yield lines.line_num, fields
+    yield from rows
 
 
 def _separated(path: Path, separator: str) -> Iterator[Row]:
-    for row, line in enumerate(decoded(path, "latin-1").split("\n"), start=1):
-        if line:
-            yield row, line.split(separator)
+    for row, line in lines(path, "latin-1"):
+        yield row, line.split(separator)
 
 
 def _films_100k(path: Path) -> Iterator[Row]:

@@ -1,64 +1,18 @@
 from __future__ import annotations
 
-import functools
-import hashlib
-import io
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from common.data.dataset import Dataset
-from common.data.download import fetch
-from common.data.prepare import MOVIELENS_URL, Download, ensure, prepare
+from common.data.filters import Filters
+from common.data.prepare import ensure, prepare
 from common.errors import ConfigError, DataError
 from tests.real_data import real_data
 
 FILMS = 'movieId,title,genres\n1,Toy Story (1995),Animation|Comedy\n2,"Matrix, The (1999)",Action\n'
 RATINGS = "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,2,5.0,964982704\n2,2,3.5,964982705\n"
-
-
-def _source(md5: str | None = None) -> tuple[Download, list[str]]:
-    """The official address, played by a mock: the archive and its checksum file; and what was asked for."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("ml-latest-small/movies.csv", FILMS)
-        archive.writestr("ml-latest-small/ratings.csv", RATINGS)
-    body = packed.getvalue()
-    digest = md5 or hashlib.md5(body, usedforsecurity=False).hexdigest()
-    asked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
-        known = {MOVIELENS_URL: body, f"{MOVIELENS_URL}.md5": f"MD5 (ml-latest-small.zip) = {digest}\n".encode()}
-        return httpx.Response(200, content=known[str(request.url)])
-
-    return functools.partial(fetch, transport=httpx.MockTransport(answer)), asked
-
-
-def test_movielens_is_downloaded_checked_and_read(tmp_path: Path) -> None:
-    download, asked = _source()
-    dataset, report, folder = prepare("ml-latest-small", None, tmp_path, accept_licence=True, download=download)
-    assert asked == [MOVIELENS_URL, f"{MOVIELENS_URL}.md5"]
-    assert dataset.catalogue.titles == ("Toy Story (1995)", "The Matrix (1999)") and report.rows == 5
-    assert folder == tmp_path / "ml-latest-small" == ensure("ml-latest-small", tmp_path)
-    assert Dataset.load(folder).digest == dataset.digest
-
-
-def test_nothing_is_downloaded_before_the_licence_is_accepted(tmp_path: Path) -> None:
-    download, asked = _source()
-    with pytest.raises(DataError, match=r"non-commercial.*--accept-licence"):
-        prepare("ml-latest-small", None, tmp_path, download=download)
-    assert asked == []
-
-
-def test_a_broken_download_leaves_nothing(tmp_path: Path) -> None:
-    download, _ = _source(md5="0" * 32)
-    with pytest.raises(DataError, match="MD5 checksum"):
-        prepare("ml-latest-small", None, tmp_path, accept_licence=True, download=download)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_raw_folder_needs_no_download(tmp_path: Path) -> None:
@@ -87,6 +41,7 @@ def test_two_tables_make_a_set_of_any_name(tmp_path: Path) -> None:
         ("shop", {}, ConfigError, "none of the named data sets.*--items FILE --interactions FILE"),
         ("sample", {"items": Path("x")}, ConfigError, "choose another name"),
         ("amazon-games", {}, DataError, "give the folder with --raw"),
+        ("amazon-2023-bok", {}, ConfigError, "names no category"),
         ("../shop", {}, ConfigError, "cannot name a data set"),
     ],
 )
@@ -130,3 +85,21 @@ def test_real_data_is_prepared_whole(tmp_path: Path) -> None:
     assert (dataset.users, len(dataset.catalogue), len(dataset.interactions)) == (610, 9742, 100836)
     assert report.bad == {} and report.notes == [] and report.duplicate_ids == 0
     assert Dataset.load(folder).digest == dataset.digest
+
+
+def test_a_filtered_set_goes_by_a_name_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("id,title\na,Alpha\nb,Beta\nc,Gamma\n")
+    (tmp_path / "rows.csv").write_text("user,item\nx,a\nx,b\ny,a\ny,b\ny,c\n")
+    tables = {"items": tmp_path / "items.csv", "interactions": tmp_path / "rows.csv"}
+    dataset, _, folder = prepare("shop", None, tmp_path, **tables, filters=Filters(top_items=2))
+    assert folder == tmp_path / "shop-top2" and dataset.name == dataset.catalogue.name == "shop-top2"
+    assert Dataset.load(folder).filters == ("its most popular 2 items",)
+    _, _, named = prepare("shop", None, tmp_path, **tables, filters=Filters(core=2), called="mine")
+    assert named == tmp_path / "mine" and Dataset.load(named).catalogue.name == "mine"
+    assert not (tmp_path / "shop").exists()
+
+
+@pytest.mark.parametrize("called", ["amazon-games", "ml-1m"])
+def test_a_part_never_goes_by_the_name_of_a_whole_set(tmp_path: Path, called: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{called}' is the name of a data set as its source has it.*--as"):
+        prepare("amazon-games", tmp_path, tmp_path, filters=Filters(top_items=5), called=called)

@@ -145,3 +145,13 @@ def _rows(found) -> list[tuple]:
         (user, tuple(history.tolist()), target)
         for user, history, target in zip(found.users.tolist(), found.histories, found.targets.tolist(), strict=True)
     ]
+
+
+@given(st.permutations(range(40)))
+def test_global_time_cuts_where_fellrec_cuts(times: list[int]) -> None:
+    # github.com/jasonchen505/FELLRec, data/games/process_global.ipynb: the sorted times' places -2n and -n, n = 10 %.
+    known = Interactions(("a", "b"), np.repeat([0, 1], 20), np.zeros(40, dtype=int), np.array(times))
+    ordered, tenth = sorted(times), len(times) // 10
+    first, second = ordered[-2 * tenth], ordered[-tenth]
+    theirs = [0 if time < first else 1 if time < second else 2 for time in known.times]
+    assert split(known, "global-time").tolist() == theirs

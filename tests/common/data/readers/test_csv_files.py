@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.data.dataset import Dataset
-from common.data.readers.csv_files import read, seconds
+from common.data.readers.csv_files import read
 from common.data.readers.report import ReadReport
 from common.errors import DataError
 
@@ -42,32 +42,10 @@ def test_no_time_column_means_order_alone(tmp_path: Path) -> None:
     assert dataset.interactions.times is None and dataset.interactions.items.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("1700000000", 1_700_000_000),
-        ("1700000000.9", 1_700_000_000),
-        ("1700000000123", 1_700_000_000),
-        ("1685336204570.0", 1_685_336_204),
-        ("2023-11-14T22:13:20", 1_700_000_000),
-        ("2023-11-14T23:13:20+01:00", 1_700_000_000),
-        (" 1970-01-02 ", 86_400),
-    ],
-)
-def test_times_in_the_usual_forms(text: str, moment: int) -> None:
-    assert seconds(text) == moment
-
-
-@pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "1e300", "14.11.2023"])
-def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        seconds(text)
-
-
-def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
-    dataset, report = _read(tmp_path, items="id,name\na,Café\n".encode("latin-1"), rows="user,item\nx,a\n")
-    assert dataset.catalogue.titles == ("Café",)
-    assert report.notes == ["items.csv is not UTF-8, and was read as Latin-1"]
+def test_another_encoding_is_read_and_said(tmp_path: Path) -> None:
+    dataset, report = _read(tmp_path, items="id,name\na,Café €\nb,B\n".encode("cp1252"), rows="user,item\nx,a\ny,b\n")
+    assert dataset.catalogue.titles == ("Café €", "B")
+    assert report.notes == ["items.csv is not UTF-8, and was read as cp1252"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +78,7 @@ def test_malformed_rows(tmp_path: Path) -> None:
         "items.csv: 4 fields for 3": [6],
         "rows.csv: unknown item": [5],
         "rows.csv: empty user id": [6],
-        "rows.csv: unreadable time": [7],
+        "rows.csv: unreadable time (write seconds since 1970, or YYYY-MM-DD HH:MM:SS)": [7],
         "rows.csv: 2 fields for 3": [8],
     }
     assert report.duplicate_ids == 1 and dataset.catalogue.titles == ("Alpha & Co", "Beta")
@@ -111,3 +89,42 @@ def test_malformed_rows(tmp_path: Path) -> None:
 def test_a_quotation_mark_that_never_closes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="never closed"):
         _read(tmp_path, items=ITEMS + 'c,"Open,x\n' + "d,D,x\n" * 40_000)
+
+
+def test_times_before_1970_and_to_come_are_bad_rows(tmp_path: Path) -> None:
+    rows = ROWS + "x,a,-5\nx,a,1969-05-05\nx,a,4102444800\nx,a,2150-01-01\n"
+    with pytest.raises(DataError, match=r"before 1970: 2 \(rows 5, 6;.*in the future: 2 \(rows 7, 8;"):
+        _read(tmp_path, rows=rows)
+
+
+def test_mixed_units_are_read_and_said(tmp_path: Path) -> None:
+    rows = "user,item,time\nx,a,1600000000\nx,b,1600000001000\ny,a,2020-09-13 12:26:42\ny,b,1600000003\n"
+    dataset, report = _read(tmp_path, rows=rows)
+    assert dataset.interactions.times.tolist() == [1600000000 + second for second in range(4)]
+    assert report.notes == [
+        "times of rows.csv are written in several ways: 2 in seconds, 1 in milliseconds, 1 in dates"
+    ]
+
+
+def test_rows_alike_count_once_where_there_are_times(tmp_path: Path) -> None:
+    dataset, report = _read(tmp_path, rows=ROWS + "x,a,100\nx,a,101\n")
+    assert dataset.interactions.times.tolist() == [100, 101, 200, 300]
+    assert report.notes == ["1 repeated interactions of a user with an item, of the same time, left out"]
+    again, report = _read(tmp_path, rows="user,item\nx,a\nx,b\nx,a\n")
+    assert again.interactions.items.tolist() == [0, 1, 0]
+
+
+def test_one_item_is_refused_and_one_user_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'items.csv' holds one item only.*two items or more"):
+        _read(tmp_path, items="id,title\na,A\n", rows="user,item\nx,a\ny,a\n")
+    dataset, report = _read(tmp_path, rows="user,item\nx,a\nx,b\n")
+    assert dataset.users == 1 and report.notes == [
+        "one user only: run it as one client, there is nobody to share it out to"
+    ]
+
+
+def test_row_numbers_count_lines_and_quoted_line_ends(tmp_path: Path) -> None:
+    items = 'id,title\na,"Two\nlines"\n,Nameless\nb,B\n'
+    dataset, report = _read(tmp_path, items=items, limit=0.5)
+    assert dataset.catalogue.titles == ("Two lines", "B")
+    assert report.bad["items.csv: empty item id"].rows == [4]

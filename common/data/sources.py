@@ -1,0 +1,104 @@
+"""Where the named data sets are downloaded from, under which terms, and whether what came is what came before."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.data.download import Downloader, check_md5, digest, unzip
+from common.data.place import placed
+from common.data.readers import amazon, movielens
+from common.data.readers.names import amazon_category
+from common.errors import DataError
+
+MOVIELENS = "https://files.grouplens.org/datasets/movielens/{name}.zip"
+AMAZON_2018 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
+AMAZON_2023 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a data set at their source.
+
+    Parameters
+    ----------
+    urls : one https address a file.
+    licence : the terms, in words.
+    md5 : whether the source publishes an MD5 checksum beside each file.
+    """
+
+    urls: tuple[str, ...]
+    licence: str
+    md5: bool = False
+
+
+def source_of(name: str) -> Source | None:
+    """The source of a named data set; None for one that is only to be had from its own site, by hand."""
+    if name in movielens.RELEASES:
+        return Source((MOVIELENS.format(name=name),), movielens.LICENCE, md5=True)
+    if found := amazon_category(name):
+        year, category = found
+        # The 5-core files: the whole releases are ten times as large, and --raw takes them too.
+        if year == 2018:
+            files = (f"categoryFilesSmall/{category}_5.json.gz", f"metaFiles2/meta_{category}.json.gz")
+            return Source(tuple(AMAZON_2018 + file for file in files), amazon.licence(year))
+        files = (
+            f"benchmark/5core/rating_only/{category}.csv.gz",
+            f"raw/meta_categories/meta_{category}.jsonl.gz",
+        )
+        return Source(tuple(AMAZON_2023 + file for file in files), amazon.licence(year))
+    return None
+
+
+def downloaded(name: str, folder: Path, accept_licence: bool, downloader: Downloader) -> Path:
+    """The raw files of a named data set in ``folder``, downloaded where they are not there yet.
+
+    A file whose source publishes a checksum is compared with it. Of every other the SHA-256 is kept, in
+    ``<folder>.json``, when it first comes, and compared when it comes again. Raises DataError before anything is asked
+    for where the licence is not accepted, and for a file that cannot be had or is another one than it should be.
+    """
+    source = source_of(name)
+    if source is None:
+        raise DataError(
+            f"{name!r} is not downloaded by fellrec", "get it from its source, and give the folder with --raw"
+        )
+    if not accept_licence:
+        raise DataError(
+            f"the licence of {name!r} is not accepted yet: {source.licence}", "read it, then add --accept-licence"
+        )
+    for url in source.urls:
+        place = folder / url.rpartition("/")[2]
+        if not place.is_file():
+            downloader.get(url, place)
+            try:
+                if source.md5:
+                    check_md5(place, downloader.text(f"{url}.md5"))
+                else:
+                    _compare(place, url, folder.with_name(f"{folder.name}.json"))
+            except DataError:
+                place.unlink()
+                raise
+    if not source.md5:
+        return folder
+    unpacked = folder / name
+    if not unpacked.is_dir():
+        with placed(unpacked) as building:
+            unzip(folder / f"{name}.zip", building)
+    # An archive holds one folder with the files.
+    inner = [path for path in unpacked.iterdir() if path.is_dir() and re.match("ml-", path.name)]
+    return inner[0] if len(inner) == 1 else unpacked
+
+
+def _compare(place: Path, url: str, seen: Path) -> None:
+    known = json.loads(seen.read_text(encoding="utf-8")) if seen.is_file() else {}
+    found = digest(place)
+    former = known.get(place.name, {}).get("sha256", found)
+    if former != found:
+        raise DataError(
+            f"{url!r} has the SHA-256 {found}, and had {former} when it first came",
+            f"the source may have a new release: take its entry out of {str(seen)!r} to accept it",
+        )
+    known[place.name] = {"url": url, "sha256": found, "bytes": place.stat().st_size}
+    seen.write_text(json.dumps(known, indent=1), encoding="utf-8")
