@@ -97,6 +97,7 @@ def _train(link: SplitLink, hidden: Tensor, times: int) -> None:
         output, sent = link.forward(hidden)
         link.backward(sent, output)
         link.step(RATE)
+    link.flush()
 
 
 def _fairness(links: Sequence[SplitLink], width: int, seconds: float, together: int) -> Result:

@@ -34,7 +34,7 @@ def footprint(connection: Connection, folder: Path, cut: Cut | None, part: Part,
 def _load(folder: Path, cut: Cut | None, part: Part) -> nn.Module:
     if cut is None:
         # not by AutoModel, which imports the class only when it is needed: that would count as the model's memory
-        return BertModel.from_pretrained(folder)
+        return BertModel.from_pretrained(folder, add_pooling_layer=False)
     return server_side(folder, cut) if part == "server" else client_side(folder, cut, _nothing)
 
 

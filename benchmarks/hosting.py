@@ -79,7 +79,7 @@ def service(hosted: Hosted, clients: Sequence[str], environment: Mapping[str, st
 
 def _serve(connection: Connection, hosted: Hosted, clients: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as state:
-        host = _host(hosted, Path(state))
+        host = host_of(hosted, Path(state))
         address = host.start()
         for client in clients:
             host.begin(client, 1, RATE, SEED)
@@ -88,10 +88,12 @@ def _serve(connection: Connection, hosted: Hosted, clients: tuple[str, ...]) -> 
         host.stop(0)
 
 
-def _host(hosted: Hosted, state: Path) -> SplitHost:
+def host_of(hosted: Hosted, state: Path, port: int = 0) -> SplitHost:
+    """A service in this process, not started."""
     settings = HostSettings(
         run="benchmark", digest=str(hosted.folder), k=hosted.cut.k, m=hosted.cut.m, hidden_size=hosted.width,
         lora=HostedLora(TARGETS[hosted.kind]), limits=hosted.limits, batch_clients=hosted.batch_clients,
+        port=port,
     )  # fmt: skip
     if hosted.folder is None:
         return SplitHost(Identity(), settings, state)

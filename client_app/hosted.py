@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Protocol
 
 from torch import nn
 
 from client_app.link import LinkSettings, SplitLink
 from client_app.trunk import RemoteTrunk
+from common.certificates import read_authorities, read_pair
 from common.config import RunConfig, Value
 from common.cut import digest, set_trunk
 from common.errors import ConfigError, MessageError
 from common.messages import Task
 from common.models import resolve
 from common.wire import CREDITS, Codec
+
+ROOT, CERTIFICATE, KEY = "split-root-certificate", "split-certificate", "split-key"
+"""Node configuration: the authority of the service's certificate, and the node's own certificate and key."""
 
 
 class Middle(Protocol):
@@ -32,11 +36,20 @@ class Middle(Protocol):
     def step(self, rate: float) -> None:
         """One optimiser step of the middle layers' adapter, where it is not the client's own optimiser's."""
 
+    def steps(self) -> int:
+        """Optimiser steps that the middle layers' adapter has made in this task, once they are made."""
+
     def traffic(self) -> dict[str, float]:
         """Bytes ``up`` and ``down`` so far."""
 
+    def waited(self) -> float:
+        """Seconds spent waiting for the middle layers so far."""
+
     def leave_out(self) -> None:
         """Puts nothing in the middle layers' place, where they are hosted: what is left is the client's own work."""
+
+    def base(self) -> AbstractContextManager[None]:
+        """Entered, the middle layers compute without any adapter."""
 
     def close(self) -> None:
         """Ends all connections."""
@@ -53,11 +66,20 @@ class Whole:
     def step(self, rate: float) -> None:
         pass
 
+    def steps(self) -> int:
+        return 0
+
     def traffic(self) -> dict[str, float]:
         return {}
 
+    def waited(self) -> float:
+        return 0.0
+
     def leave_out(self) -> None:
         pass
+
+    def base(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         pass
@@ -69,7 +91,7 @@ class Hosted:
     Raises
     ------
     MessageError : the task leads to no hosted layers.
-    ConfigError : the root certificate cannot be read, or the service is plaintext on another machine.
+    ConfigError : a certificate or key cannot be read or is not valid, or the service is plaintext on another machine.
     """
 
     ahead = CREDITS
@@ -82,7 +104,7 @@ class Hosted:
                 "the task leads to no hosted layers, but 'split.on' = True", "server and client must agree"
             )
         self._backbone, self._doors = backbone, task.doors
-        self._root = _root_certificate(node)
+        self._root, self._pair = _certificates(node)
         self._settings = LinkSettings(
             digest=digest(resolve(config.model.name)),
             k=config.split.k,
@@ -93,38 +115,62 @@ class Hosted:
         )
         self._links: dict[float, SplitLink] = {}
         self._current: SplitLink | None = None
+        self._trunk: RemoteTrunk | None = None
 
     def use(self, share: float) -> None:
         if share not in self._doors.tokens:
             raise MessageError(f"own share {share!r} has no token", f"the server offers {sorted(self._doors.tokens)}")
         if share not in self._links:
-            self._links[share] = SplitLink(self._doors.address, self._doors.tokens[share], self._settings, self._root)
+            token = self._doors.tokens[share]
+            self._links[share] = SplitLink(self._doors.address, token, self._settings, self._root, self._pair)
         self._current = self._links[share]
-        set_trunk(self._backbone, RemoteTrunk(self._current))
+        self._trunk = RemoteTrunk(self._current)
+        set_trunk(self._backbone, self._trunk)
 
     def step(self, rate: float) -> None:
         if self._current is None:
             raise MessageError("a step before any candidate was chosen", "call use() first")
         self._current.step(rate)
 
+    def steps(self) -> int:
+        if self._current is None:
+            return 0
+        self._current.flush()
+        return self._current.step_number
+
+    def waited(self) -> float:
+        return sum(link.seconds for link in self._links.values())
+
     def traffic(self) -> dict[str, float]:
         links = self._links.values()
         return {"up": sum(link.bytes_up for link in links), "down": sum(link.bytes_down for link in links)}
+
+    def base(self) -> AbstractContextManager[None]:
+        if self._trunk is None:
+            raise MessageError("the base model is asked before any candidate was chosen", "call use() first")
+        return self._trunk.base()
 
     def leave_out(self) -> None:
         set_trunk(self._backbone, lambda hidden, mask, positions: hidden)
 
     def close(self) -> None:
         set_trunk(self._backbone, None)
-        for link in self._links.values():
-            link.close()
+        with ExitStack() as stack:
+            for link in self._links.values():
+                stack.callback(link.close)
 
 
-def _root_certificate(node: Mapping[str, Value]) -> bytes | None:
-    path = str(node.get("split-root-certificate", ""))
-    if not path:
-        return None
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(f"node configuration: 'split-root-certificate' = {path!r} cannot be read: {error}") from error
+def _certificates(node: Mapping[str, Value]) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
+    """The node's root certificate, and its own chain and key; None where it names none."""
+    root, certificate, key = (str(node.get(name, "")) for name in (ROOT, CERTIFICATE, KEY))
+    if bool(certificate) != bool(key):
+        raise ConfigError(
+            f"node configuration has {CERTIFICATE!r} = {certificate!r} and {KEY!r} = {key!r}", "give both, or neither"
+        )
+    if certificate and not root:
+        raise ConfigError(
+            f"node configuration has {CERTIFICATE!r} = {certificate!r}, but {ROOT!r} = ''",
+            "give the authority of the service's certificate too",
+        )
+    authority = read_authorities(root, ROOT) if root else None
+    return authority, read_pair(certificate, key, (CERTIFICATE, KEY)) if certificate else None

@@ -47,25 +47,32 @@ class Step:
 
 @dataclass
 class Journal:
-    """The steps that a crash of the service could undo, and the step under way.
+    """The steps that the service may lack, and the step under way.
+
+    A step counts as made once it is asked for. The service may not have got it, or a crash may undo it: either way the
+    service then stands before it, and it is made again.
 
     Attributes
     ----------
     step : the one under way. done : its micro-batches whose gradients were taken, in that order.
-    asked : the optimiser step that has been asked for and not been answered.
+    past : the steps asked for that a crash could undo, oldest first.
     """
 
     step: int = 0
     done: list[Sent] = field(default_factory=list)
-    asked: Step | None = None
     past: list[Step] = field(default_factory=list)
 
-    def finish(self, durable: int) -> None:
-        """The step asked for was made; those before ``durable`` outlive a crash."""
-        self.past.append(self.asked)
-        self.step, self.asked = self.step + 1, None
-        self.done = []
-        self.past = [step for step in self.past if step.step >= durable]
+    def ask(self, number: int, learning_rate: float | None) -> Step:
+        """Ends the step under way: what is done is to be applied by the request of this number."""
+        asked = Step(self.step, number, learning_rate, tuple(self.done))
+        self.past.append(asked)
+        self.step, self.done = self.step + 1, []
+        return asked
+
+    def keep(self, durable: int) -> None:
+        """Forgets the steps before ``durable``: they outlive a crash of the service."""
+        if self.past and self.past[0].step < durable:
+            self.past = [step for step in self.past if step.step >= durable]
 
     def since(self, step: int) -> list[Step]:
         """The past steps to be made again where the service stands at ``step``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,7 @@ import grpc
 from torch import Tensor
 
 from client_app.journal import Journal, Sent, Step
-from client_app.stream import Broken, Stream
+from client_app.stream import Answer, Broken, Stream
 from common.errors import ConfigError, SplitError
 from common.pb import split_pb2 as pb
 from common.wire import CHANNEL_OPTIONS, CREDITS, PROTOCOL, Codec, Rows, announce, encode
@@ -44,42 +45,51 @@ class LinkSettings:
     codec: Codec = Codec.FP32
     training: bool = True
     reply_seconds: float = 120.0
-    attempts: int = 10
+    attempts: int = 60
     first_wait: float = 0.05
-    longest_wait: float = 5.0
+    longest_wait: float = 1.0
 
 
 class SplitLink:
     """Hidden states and gradients to the hosted layers and back; two requests may be under way, from two threads.
+
+    An optimiser step is asked for and not waited for: the service keeps a client's order, and the reply to whatever
+    comes next says that the step was made. Where it was not, that request fails, or :meth:`flush` does.
 
     Parameters
     ----------
     address : ``host:port``.
     token : minted by the server for this client and round.
     root_certificate : PEM of the authority that signed the service's certificate; None only on loopback.
+    pair : PEM of the client's own certificate chain and private key, where the service asks for them.
 
     Attributes
     ----------
-    bytes_up, bytes_down : of all messages so far.
+    bytes_up, bytes_down : of all messages so far. seconds : spent waiting for replies so far.
 
     Raises
     ------
     ConfigError : plain text to another machine.
     """
 
-    def __init__(self, address: str, token: str, settings: LinkSettings, root_certificate: bytes | None = None) -> None:
+    def __init__(
+        self, address: str, token: str, settings: LinkSettings, root_certificate: bytes | None = None,
+        pair: tuple[bytes, bytes] | None = None,
+    ) -> None:  # fmt: skip
         if root_certificate is None and address.rpartition(":")[0] not in LOOPBACK:
             raise ConfigError(f"split service at {address!r} without TLS", "give its root certificate")
         self.settings = settings
         self.bytes_up = 0
         self.bytes_down = 0
-        self._address, self._token, self._root = address, token, root_certificate
+        self.seconds = 0.0
+        self._address, self._token, self._root, self._pair = address, token, root_certificate, pair
         self._journal = Journal()
         self._number = 0
         self._micro = 0
         self._round: tuple[int, int] | None = None
         self._channel: grpc.Channel | None = None
         self._stream: Stream | None = None
+        self._asked: tuple[Stream | None, Future[Answer] | None] | None = None
         self._opening = threading.RLock()
         self._lock = threading.Lock()
         self._credits = threading.Semaphore(CREDITS)
@@ -88,11 +98,14 @@ class SplitLink:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            # a step that fails as well would hide what went wrong
+            self._asked = None
         self.close()
 
     @property
     def step_number(self) -> int:
-        """Optimiser steps made in this round."""
+        """Optimiser steps asked for in this round."""
         return self._journal.step
 
     def connect(self) -> None:
@@ -102,10 +115,16 @@ class SplitLink:
         ------
         SplitError : the service cannot be reached, or refuses the model, the cut, the codec or the token.
         """
-        self._try(lambda stream: (pb.Reply(), None))
+        self._try(_nothing)
 
-    def infer(self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+    def infer(
+        self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, bare: bool = False
+    ) -> Tensor:
         """Hidden states [B,T,H] after the hosted layers; the service keeps nothing. Zero where padded.
+
+        Parameters
+        ----------
+        bare : without this client's adapter, by the base model alone.
 
         Raises
         ------
@@ -113,16 +132,44 @@ class SplitLink:
         """
         rows, number = Rows.of(hidden, mask, positions), self._next_number()
 
-        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
-            _check_size(rows, stream)
-            tokens = rows.pack(hidden.detach()).to(stream.dtype)
-            request = pb.Request(
-                number=number, op=pb.OP_INFER, rows=rows.message(), tensors=[announce(tokens, self.settings.codec)],
-                deadline_ms=self._deadline,
-            )  # fmt: skip
-            return stream.ask(request, [encode(tokens, self.settings.codec)], rows.tokens)
+        def ask(stream: Stream) -> Answer:
+            request = pb.Request(number=number, op=pb.OP_INFER, rows=rows.message(), bare=bare)
+            return self.ask_tokens(stream, request, rows, hidden)
 
-        return _unpacked(rows, self._try(ask)[1], hidden)
+        return _unpacked(rows, self.ask(ask)[1], hidden)
+
+    def ask(self, send: Callable[[Stream], Answer]) -> Answer:
+        """Asks until there is an answer, behind the last optimiser step.
+
+        Parameters
+        ----------
+        send : sends what is right for a connection and waits for the reply; called again with the next one where it
+            fails.
+
+        Raises
+        ------
+        SplitError : refused, or out of reach.
+        """
+        self.flush()
+        return self._try(send)
+
+    def ask_tokens(self, stream: Stream, request: pb.Request, rows: Rows, hidden: Tensor, past: int = 0) -> Answer:
+        """Sends hidden states [B,T,H] with a request, under a new number where it has none; waits for as many.
+
+        Parameters
+        ----------
+        past : columns of these rows that the service holds already.
+
+        Raises
+        ------
+        SplitError : rows times columns are more than the service takes. Broken : as :meth:`Stream.ask`.
+        """
+        _check_size(rows, stream, past)
+        tokens = rows.pack(hidden.detach()).to(stream.dtype)
+        request.number = request.number or self._next_number()
+        request.tensors.append(announce(tokens, self.settings.codec))
+        request.deadline_ms = self._deadline
+        return stream.ask(request, [encode(tokens, self.settings.codec)], rows.tokens)
 
     def forward(
         self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
@@ -139,7 +186,7 @@ class SplitLink:
             identity = self._micro
         sent: Sent | None = None
 
-        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
+        def ask(stream: Stream) -> Answer:
             nonlocal sent
             if sent is None:
                 _check_size(rows, stream)
@@ -154,6 +201,8 @@ class SplitLink:
             return stream.ask(request, [sent.input], rows.tokens)
 
         _, output = self._try(ask)
+        # the service lets a forward in only at its own step, so the step before it was made
+        self._asked = None
         return _unpacked(rows, output, hidden), sent
 
     def backward(self, sent: Sent, gradient: Tensor, wants_input: bool = True) -> Tensor | None:
@@ -171,7 +220,7 @@ class SplitLink:
             raise SplitError(f"micro-batch {sent.id!r} is differentiated twice", "run its forward again")
         sent.backward = self._next_number()
 
-        def ask(stream: Stream) -> tuple[pb.Reply, Tensor | None]:
+        def ask(stream: Stream) -> Answer:
             if sent.gradient is None:
                 sent.gradient = encode(sent.rows.pack(gradient).to(stream.dtype), self.settings.codec).clone()
             return self._send_backward(stream, sent, self._journal.step, wants_input)
@@ -182,7 +231,7 @@ class SplitLink:
         return _unpacked(sent.rows, found, gradient) if wants_input else None
 
     def step(self, learning_rate: float | None = None) -> int:
-        """One optimiser step of the hosted adapter, with the micro-batches differentiated since the last one.
+        """Asks for one optimiser step of the hosted adapter, with the micro-batches differentiated since the last one.
 
         Parameters
         ----------
@@ -190,31 +239,60 @@ class SplitLink:
 
         Returns
         -------
-        Steps made in this round.
+        Steps asked for in this round.
 
         Raises
         ------
-        SplitError : there is no such micro-batch; or refused, or out of reach.
+        SplitError : there is no such micro-batch.
         """
-        journal = self._journal
-        if not journal.done:
+        if not self._journal.done:
             raise SplitError("a hosted step without a micro-batch", "call backward() on a loss first")
-        journal.asked = Step(journal.step, self._next_number(), learning_rate, tuple(journal.done))
-        reply, _ = self._try(lambda stream: self._send_step(stream, journal.asked))
-        journal.finish(reply.durable)
-        return journal.step
+        asked = self._journal.ask(self._next_number(), learning_rate)
+        with self._opening:
+            # without a connection it waits for the next one, which makes what the service lacks
+            stream = self._stream
+            self._asked = stream, stream.send(self._step_request(asked)) if stream is not None else None
+        return self._journal.step
+
+    def flush(self) -> None:
+        """Returns once the last step is made.
+
+        Raises
+        ------
+        SplitError : it was refused, or the service is out of reach.
+        """
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._try(lambda stream: stream.wait(asked[1]) if stream is asked[0] else _nothing(stream))
 
     def close(self) -> None:
-        """Ends the connection; what was not committed by the server's round is lost."""
-        with self._opening:
-            self._drop()
+        """Waits for the last step, then ends the connection; what was not committed by the server's round is lost.
+
+        Raises
+        ------
+        SplitError : as :meth:`flush`; the connection is ended all the same.
+        """
+        try:
+            self.flush()
+        finally:
+            with self._opening:
+                self._drop()
 
     @property
     def _deadline(self) -> int:
         return int(self.settings.reply_seconds * 1000)
 
-    def _try(self, ask: Callable[[Stream], tuple[pb.Reply, Tensor | None]]) -> tuple[pb.Reply, Tensor | None]:
-        """Asks until there is an answer; reconnects, replays and waits longer each time."""
+    def _try(self, ask: Callable[[Stream], Answer]) -> Answer:
+        """Asks until there is an answer; counts the seconds that it took."""
+        began = time.monotonic()
+        try:
+            return self._persist(ask)
+        finally:
+            with self._lock:
+                self.seconds += time.monotonic() - began
+
+    def _persist(self, ask: Callable[[Stream], Answer]) -> Answer:
+        """Reconnects, replays and waits longer each time."""
         failure: SplitError | None = None
         for attempt in range(self.settings.attempts):
             if attempt:
@@ -226,18 +304,21 @@ class SplitLink:
                     reply, tensor = ask(stream)
             except Broken as broken:
                 if not broken.passing:
+                    self._asked = None
                     raise
                 failure = broken
             else:
                 if reply.status == pb.STATUS_OK:
+                    with self._lock:
+                        self._journal.keep(reply.durable)
                     return reply, tensor
-                name = pb.Status.Name(reply.status).removeprefix("STATUS_")
-                failure = SplitError(f"the split service refused: {reply.message}: {name}")
+                failure = SplitError(f"the split service refused: {reply.message}: {_name(reply)}")
                 if reply.status not in PASSING:
                     raise failure
             with self._opening:
                 if stream is None or stream is self._stream:
                     self._drop()
+        self._asked = None
         raise SplitError(
             f"no success with the split service at {self._address!r} in {self.settings.attempts!r} attempts;"
             f" the last: {failure.message}",
@@ -273,12 +354,10 @@ class SplitLink:
         elif self._round != (welcome.version, welcome.round):
             raise SplitError(f"round {self._round[1]!r} is over: the service is in round {welcome.round!r}")
         self._number = max(self._number, welcome.number)
-        if journal.asked is not None and welcome.step == journal.step + 1:
-            return
         for past in journal.since(welcome.step):
             for sent in past.micros:
                 self._replay(stream, sent, past.step)
-            self._expect_ok(self._send_step(stream, past)[0])
+            self._expect_ok(stream.ask(self._step_request(past), (), 0)[0])
         for sent in journal.done:
             self._replay(stream, sent, journal.step)
 
@@ -288,11 +367,14 @@ class SplitLink:
 
     def _expect_ok(self, reply: pb.Reply) -> None:
         if reply.status != pb.STATUS_OK:
-            raise Broken(f"the split service refused a repetition: {reply.message}")
+            raise Broken(
+                f"the split service refused a repetition: {reply.message}: {_name(reply)}",
+                passing=reply.status in PASSING,
+            )
 
     def _send_backward(
         self, stream: Stream, sent: Sent, step: int, wants_input: bool, with_input: bool = False
-    ) -> tuple[pb.Reply, Tensor | None]:
+    ) -> Answer:
         request = pb.Request(
             number=sent.backward, op=pb.OP_BACKWARD, step=step, micros=[sent.name], rows=sent.rows.message(),
             tensors=[sent.tensor] * (2 if with_input else 1), input_gradient=wants_input, deadline_ms=self._deadline,
@@ -305,19 +387,19 @@ class SplitLink:
             return self._send_backward(stream, sent, step, wants_input, with_input=True)
         return reply, tensor
 
-    def _send_step(self, stream: Stream, step: Step) -> tuple[pb.Reply, None]:
-        request = pb.Request(
+    def _step_request(self, step: Step) -> pb.Request:
+        return pb.Request(
             number=step.number, op=pb.OP_STEP, step=step.step, micros=[sent.name for sent in step.micros],
             learning_rate=step.learning_rate, deadline_ms=self._deadline,
         )  # fmt: skip
-        return stream.ask(request, (), 0)
 
     def _open_channel(self) -> grpc.Channel:
         # several channels of one process would share a connection, and with it one flow-control window
         options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         if self._root is None:
             return grpc.insecure_channel(self._address, options)
-        return grpc.secure_channel(self._address, grpc.ssl_channel_credentials(self._root), options)
+        chain, key = self._pair or (None, None)
+        return grpc.secure_channel(self._address, grpc.ssl_channel_credentials(self._root, key, chain), options)
 
     def _drop(self) -> None:
         """Forgets the connection: a channel that has failed waits by itself, longer than is wanted here."""
@@ -340,11 +422,19 @@ class SplitLink:
             self.bytes_down += down
 
 
-def _check_size(rows: Rows, stream: Stream) -> None:
+def _nothing(stream: Stream) -> Answer:
+    return pb.Reply(), None
+
+
+def _name(reply: pb.Reply) -> str:
+    return pb.Status.Name(reply.status).removeprefix("STATUS_")
+
+
+def _check_size(rows: Rows, stream: Stream, past: int = 0) -> None:
     limit = stream.welcome.max_tokens
-    if rows.count * rows.width > limit:
+    if rows.count * (past + rows.width) > limit:
         raise SplitError(
-            f"{rows.count!r} rows of width {rows.width!r} are more than the service's {limit!r} tokens",
+            f"{rows.count!r} rows of width {past + rows.width!r} are more than the service's {limit!r} tokens",
             "take smaller batches",
         )
 

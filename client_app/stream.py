@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoReply
+from typing import TypeVar
 
 import grpc
 import torch
@@ -15,6 +18,10 @@ from torch import Tensor
 from common.errors import SplitError
 from common.pb import split_pb2 as pb
 from common.wire import DTYPES, METHOD, Codec, Inbox, Refused, check_tensor, frames, parse
+
+T = TypeVar("T")
+Answer = tuple[pb.Reply, Tensor | None]
+"""A reply, and its tokens [tokens, H] where some were asked for."""
 
 # what trying again can mend; anything else would be refused again
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "CANCELLED", "UNKNOWN")
@@ -55,15 +62,17 @@ class Stream:
         self._seconds, self._count = seconds, count
         self._outgoing: queue.SimpleQueue[Iterator[bytes] | None] = queue.SimpleQueue()
         self._tokens: dict[int, int] = {}
-        self._pending: dict[int, Future[tuple[pb.Reply, Tensor | None]]] = {}
+        self._pending: dict[int, Future[Answer]] = {}
         self._welcomed: Future[pb.Welcome] = Future()
+        self._sequences = itertools.count(1)
+        self._ended: deque[int] = deque()
         self._lock = threading.Lock()
         self._failure: Broken | None = None
         self._outgoing.put(frames(pb.Frame(hello=hello)))
         call = channel.stream_stream(METHOD)
         self._call = call(self._messages(), metadata=[("authorization", f"Bearer {token}")])
         threading.Thread(target=self._read, name="fellrec-link", daemon=True).start()
-        self.welcome = self._wait(self._welcomed)
+        self.welcome = self.wait(self._welcomed)
         if self.welcome.dtype not in DTYPES:
             raise Broken(f"the split service computes in dtype {self.welcome.dtype!r}, unknown here", passing=False)
 
@@ -72,32 +81,49 @@ class Stream:
         """In which the service computes and tensors travel."""
         return DTYPES[self.welcome.dtype]
 
-    def ask(self, request: pb.Request, payloads: Sequence[Tensor], tokens: int) -> tuple[pb.Reply, Tensor | None]:
-        """Sends a request and waits for its reply.
+    def ask(self, request: pb.Request, payloads: Sequence[Tensor], tokens: int) -> Answer:
+        """Sends a request and waits for its reply: :meth:`send`, then :meth:`wait`."""
+        return self.wait(self.send(request, payloads, tokens))
+
+    def send(self, request: pb.Request, payloads: Sequence[Tensor] = (), tokens: int = 0) -> Future[Answer]:
+        """Sends a request, whose reply is to come; where the connection has ended, what comes is that.
 
         Parameters
         ----------
         payloads : of the request's tensors, uint8. tokens : of the tensor that is expected back; 0 expects none.
-
-        Raises
-        ------
-        Broken : the connection ended, or no reply came in time.
         """
-        future: Future[tuple[pb.Reply, Tensor | None]] = Future()
+        future: Future[Answer] = Future()
         with self._lock:
             if self._failure is not None:
-                raise self._failure
+                future.set_exception(self._failure)
+                return future
+            while self._ended:
+                request.ended.append(self._ended.popleft())
             self._tokens[request.number] = tokens
             self._pending[request.number] = future
         self._outgoing.put(frames(pb.Frame(request=request), payloads))
-        return self._wait(future)
+        return future
+
+    def begin_sequence(self) -> int:
+        """The id of a sequence that the service is to hold for this connection."""
+        return next(self._sequences)
+
+    def end_sequence(self, identity: int) -> None:
+        """Lets the service know, with the next request, that nobody goes on with a sequence. Never blocks."""
+        self._ended.append(identity)
 
     def close(self) -> None:
         """Ends the connection."""
         self._outgoing.put(None)
         self._call.cancel()
 
-    def _wait(self, future: Future) -> object:
+    def wait(self, future: Future[T]) -> T:
+        """What was promised.
+
+        Raises
+        ------
+        Broken : the connection ended, or nothing came in time; then it is closed.
+        """
         try:
             return future.result(self._seconds)
         except NoReply:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from common.adapters.lora import targets_of
-from common.config import RunConfig
+from common.config import RunConfig, SplitConfig
 from common.cut import Cut, digest, owner, read_config, server_side, whole_name
+from common.errors import ConfigError
 from common.low_rank import Adapter
 from common.messages import Doors
-from common.models import resolve
+from common.models import DTYPES, resolve
+from common.recommenders.build import causal
 from server_app.split.host import SplitHost
-from server_app.split.settings import AdamW, HostedLora, HostSettings, TlsFiles
+from server_app.split.page import MetricsPage
+from server_app.split.settings import AdamW, HostedLora, HostSettings, Limits, TlsFiles
 
 
 class Hosting:
@@ -27,11 +28,12 @@ class Hosting:
     Raises
     ------
     ModelError : the model cannot be cut as the configuration asks.
-    ConfigError : the service cannot listen as the configuration asks.
+    ConfigError : the service or its metrics cannot listen as the configuration asks.
     """
 
     def __init__(self, config: RunConfig, run: str, state: Path) -> None:
         split, model = config.split, config.model
+        tls = _tls(split)
         folder, self._cut = resolve(model.name), Cut(split.k, split.m)
         self._config = read_config(folder)
         self.layers = self._config.num_hidden_layers
@@ -44,28 +46,31 @@ class Hosting:
             hidden_size=self._config.hidden_size,
             lora=HostedLora(targets_of(self._config.model_type, model.lora_targets), model.lora_rank, model.lora_alpha),
             optimiser=AdamW(weight_decay=config.train.weight_decay),
+            limits=Limits(tokens_per_second=split.tokens_per_second),
             address=split.host,
             port=split.port,
             batch_clients=split.batch_clients,
         )
-        tls = TlsFiles(Path(split.certificate), Path(split.key)) if split.certificate else None
-        trunk = server_side(folder, self._cut)
+        trunk = server_side(folder, self._cut, DTYPES[model.dtype])
         self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
         self._host = SplitHost(
-            trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config)
+            trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config, causal(model))
         )
         self._open: dict[str, tuple[float, ...]] = {}
-        bound = self._host.start()
+        self._page: MetricsPage | None = None
+        try:
+            self._page = MetricsPage(split.metrics_port, self._host.metrics) if split.metrics_port else None
+            bound = self._host.start()
+        except ConfigError:
+            self.close()
+            raise
         self.address = split.advertise or bound
 
-    @property
-    def metrics(self) -> CollectorRegistry:
-        """The service's registry for Prometheus."""
-        return self._host.metrics
-
     def close(self) -> None:
-        """Ends the service."""
+        """Ends the service, and its metrics with it."""
         self._host.stop()
+        if self._page is not None:
+            self._page.close()
 
     def part(self, adapter: Adapter) -> Adapter:
         """The hosted part of a whole adapter."""
@@ -86,7 +91,7 @@ class Hosting:
             self._host.rollback(name)
             self._host.load_adapter(name, self.part(adapter))
             self._host.begin(name, round_number, rate, adapter_seed=0, fresh_optimiser=True)
-            tokens[share] = self._host.mint(name, seconds)
+            tokens[share] = self._host.mint(name, seconds, owner=client)
         return Doors(self.address, tokens)
 
     def show(self, client: str, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
@@ -96,18 +101,22 @@ class Hosting:
             name = _candidate(client, share)
             self._host.rollback(name)
             self._host.load_adapter(name, self.part(adapter))
-            tokens[share] = self._host.mint(name, seconds, training=False)
+            tokens[share] = self._host.mint(name, seconds, training=False, owner=client)
         return Doors(self.address, tokens)
 
-    def commit(self, client: str, round_number: int, share: float) -> Adapter:
+    def commit(self, client: str, round_number: int, share: float, steps: int) -> Adapter:
         """Takes what the client trained on the candidate that it chose; forgets the others. Returns the hosted part.
+
+        Parameters
+        ----------
+        steps : how many optimiser steps the client says that it made.
 
         Raises
         ------
-        SplitError : that round is not open, or its adapter is not finite.
+        SplitError : that round is not open, its adapter is not finite, or it has made another number of steps.
         """
         chosen = _candidate(client, share)
-        self._host.commit(chosen, round_number)
+        self._host.commit(chosen, round_number, steps)
         self.forget(client)
         return self._host.adapter(chosen)
 
@@ -118,6 +127,15 @@ class Hosting:
 
     def _is_hosted(self, name: str) -> bool:
         return not name.startswith("projection.") and owner(name, self._cut, self._config) == "server"
+
+
+def _tls(split: SplitConfig) -> TlsFiles | None:
+    """The files, read once so that a wrong one is refused before the model is loaded."""
+    if not split.certificate:
+        return None
+    files = TlsFiles(Path(split.certificate), Path(split.key), Path(split.client_ca) if split.client_ca else None)
+    files.read()
+    return files
 
 
 def _candidate(client: str, share: float) -> str:

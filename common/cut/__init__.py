@@ -13,8 +13,7 @@ from __future__ import annotations
 from common.cut.costs import cost
 from common.cut.families import FAMILIES, Family, family_of, read_config
 from common.cut.folder import write_sides
-from common.cut.identity import digest
-from common.cut.manifests import Manifest, check_pair, manifest, read_manifest
+from common.cut.manifests import Manifest, check_pair, digest, manifest, read_manifest
 from common.cut.names import owner, side_name, whole_name
 from common.cut.point import Cut, Side
 from common.cut.sides import client_side, server_side

@@ -11,7 +11,6 @@ from common.cut.families import read_config
 from common.cut.names import owner
 from common.cut.point import Cut
 from common.cut.skeleton import skeleton
-from common.cut.weights import tensor_files
 
 
 def cost(
@@ -35,9 +34,8 @@ def cost(
     """
     config = model if isinstance(model, PreTrainedConfig) else read_config(model)
     cut.check(config)
-    stored = None if isinstance(model, PreTrainedConfig) else tensor_files(model)
     counts = {"client": 0, "server": 0}
-    for name, parameter in skeleton(config, causal, stored).named_parameters():
+    for name, parameter in skeleton(config, causal).named_parameters():
         counts[owner(name, cut, config)] += parameter.numel()
     counts["whole"] = sum(counts.values())
     return {side: {"parameters": count, "bytes": count * dtype.itemsize} for side, count in counts.items()}

@@ -70,7 +70,7 @@ def _write_side(folder: Path, cut: Cut, side: Manifest, target: Path) -> None:
             by_file[file].append(name)
     total = 0
     for file, names in by_file.items():
-        tensors = read_weights(folder, names)
+        tensors = read_weights(folder, names, digests=side.tensors)
         total += sum(tensor.nbytes for tensor in tensors.values())
         save_file(tensors, target / file.name, metadata={"format": "pt"})
     weight_map = {name: file.name for file, names in by_file.items() for name in names}

@@ -1,4 +1,4 @@
-"""The identity of a model's weights: one digest over every tensor, whichever files they lie in."""
+"""The identity of a model's weights: a digest of every tensor, whichever files they lie in, and one over them all."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import json
 import os
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-
+from common.cut.tensors import stored_tensors, tensor_digest
 from common.cut.weights import tensor_files
-from common.errors import ModelError
 from common.home import models_home
 
 
-def digest(folder: Path | str) -> str:
-    """SHA-256 over the sorted tensor names with their dtypes, shapes and bytes, as hexadecimal digits.
+def tensor_digests(folder: Path | str) -> dict[str, str]:
+    """The digest of each tensor in a folder, by the name stored there.
 
-    Independent of sharding; the same weights under other names are another model. Remembered under fellrec's home
-    until a file's size or time of change differs, for a client's process starts anew each round.
+    Independent of sharding. Remembered under fellrec's home until a file's size or time of change differs, for a
+    client's process starts anew each round.
 
     Raises
     ------
@@ -33,34 +31,34 @@ def digest(folder: Path | str) -> str:
     memory = models_home() / "digests" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:32]}.json"
     if (known := _recall(memory, stamps)) is not None:
         return known
-    value = _hash(files)
-    _remember(memory, {"folder": str(folder), "files": stamps, "digest": value})
-    return value
+    tensors = _hash(files)
+    _remember(memory, {"folder": str(folder), "files": stamps, "tensors": tensors})
+    return tensors
 
 
-def _hash(files: dict[str, Path]) -> str:
-    names_by_file: dict[Path, list[str]] = defaultdict(list)
-    for name, file in files.items():
-        names_by_file[file].append(name)
-    tensors: dict[str, str] = {}
-    for file, names in names_by_file.items():
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in names:
-                    tensor = opened.get_tensor(name).contiguous()
-                    head = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
-                    one = hashlib.sha256(head.encode())
-                    one.update(tensor.flatten().view(torch.uint8).numpy().data)
-                    tensors[name] = one.hexdigest()
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{str(file)!r} cannot be read: {error}", "fetch the model again") from error
+def joint_digest(tensors: Mapping[str, str]) -> str:
+    """SHA-256 over the digests of all tensors in the order of their names, as hexadecimal digits.
+
+    The same weights under other names are another model.
+    """
     return hashlib.sha256("".join(tensors[name] for name in sorted(tensors)).encode()).hexdigest()
 
 
-def _recall(memory: Path, stamps: list) -> str | None:
+def _hash(files: dict[str, Path]) -> dict[str, str]:
+    names_by_file: dict[Path, list[str]] = defaultdict(list)
+    for name, file in files.items():
+        names_by_file[file].append(name)
+    return {
+        name: tensor_digest(name, tensor)
+        for file, names in names_by_file.items()
+        for name, tensor in zip(names, stored_tensors(file, names), strict=True)
+    }
+
+
+def _recall(memory: Path, stamps: list) -> dict[str, str] | None:
     try:
         kept = json.loads(memory.read_text(encoding="utf-8"))
-        return kept["digest"] if kept["files"] == stamps else None
+        return kept["tensors"] if kept["files"] == stamps else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from common.cut.families import read_config, read_json
-from common.cut.identity import digest
+from common.cut.identity import joint_digest, tensor_digests
 from common.cut.point import Cut, Side
 from common.errors import ModelError
 
 MANIFEST_FILE = "cut.json"
-SCHEMA = 1
+SCHEMA = 2
 # fields of config.json that say how a model was saved, not what it computes
 UNESSENTIAL = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 
@@ -26,6 +26,7 @@ class Manifest:
     ----------
     k, m : the cut. layers : of the whole model. family : the ``model_type``.
     digest : of the whole model's weights. config : digest of what its ``config.json`` says about the computation.
+    tensors : digest of each tensor of the whole model, by its stored name; together they make ``digest``.
     """
 
     side: Side
@@ -35,6 +36,7 @@ class Manifest:
     family: str
     digest: str
     config: str
+    tensors: dict[str, str] = field(default_factory=dict, repr=False)
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> None:
@@ -55,15 +57,33 @@ def read_manifest(folder: Path | str) -> Manifest | None:
     raw = read_json(path)
     if raw.get("schema") != SCHEMA:
         raise ModelError(f"schema is {raw.get('schema')!r} in {str(path)!r}, not {SCHEMA!r}", "split the model again")
-    kinds = {"k": int, "m": int, "layers": int, "schema": int}
-    for field in fields(Manifest):
-        if type(raw.get(field.name)) is not kinds.get(field.name, str):
-            raise ModelError(f"{field.name} is {raw.get(field.name)!r} in {str(path)!r}", "split the model again")
-    if unknown := raw.keys() - {field.name for field in fields(Manifest)}:
+    kinds = {"k": int, "m": int, "layers": int, "schema": int, "tensors": dict}
+    names = [one.name for one in fields(Manifest)]
+    for name in names:
+        if type(raw.get(name)) is not kinds.get(name, str):
+            raise ModelError(f"{name} is {raw.get(name)!r} in {str(path)!r}", "split the model again")
+    if unknown := raw.keys() - set(names):
         raise ModelError(f"{sorted(unknown)[0]!r} in {str(path)!r} is unknown", "split the model again")
     if raw["side"] not in ("client", "server"):
         raise ModelError(f"side is {raw['side']!r} in {str(path)!r}", "it must be 'client' or 'server'")
+    if not all(isinstance(one, str) for one in raw["tensors"].values()):
+        raise ModelError(f"tensors in {str(path)!r} holds what is no digest", "split the model again")
+    if (joint := joint_digest(raw["tensors"])) != raw["digest"]:
+        raise ModelError(
+            f"digest is {raw['digest']!r} in {str(path)!r}, its tensors make {joint!r}", "split the model again"
+        )
     return Manifest(**raw)
+
+
+def digest(folder: Path | str) -> str:
+    """The identity of the whole model's weights, from its own folder or, as its manifest says, from either side's.
+
+    Raises
+    ------
+    ModelError : the folder's weights or its manifest cannot be read.
+    """
+    own = read_manifest(folder)
+    return joint_digest(tensor_digests(folder)) if own is None else own.digest
 
 
 def manifest(folder: Path | str, cut: Cut, side: Side) -> Manifest:
@@ -79,9 +99,10 @@ def manifest(folder: Path | str, cut: Cut, side: Side) -> Manifest:
     config = read_config(folder)
     raw = read_json(Path(folder) / "config.json")
     essence = {name: value for name, value in raw.items() if name not in UNESSENTIAL}
+    tensors = tensor_digests(folder)
     return Manifest(
-        side, cut.k, cut.m, config.num_hidden_layers, config.model_type, digest(folder),
-        hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest(),
+        side, cut.k, cut.m, config.num_hidden_layers, config.model_type, joint_digest(tensors),
+        hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest(), tensors,
     )  # fmt: skip
 
 

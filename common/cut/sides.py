@@ -2,8 +2,8 @@
 
 Exact in float32: hidden states and gradients are ``torch.equal`` to the whole model's, with the attention
 implementations ``sdpa`` and ``eager``; the default is the one that the model's class itself chooses. Compare with a
-whole model whose middle layers are frozen and that uses no cache, as here: torch chooses kernels by ``requires_grad``
-and by the memory layout of keys, and another kernel rounds differently (1e-6).
+whole model whose middle layers are frozen and that uses a cache where this one does: torch chooses kernels by
+``requires_grad`` and by the memory layout of keys, and another kernel rounds differently (1e-6).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from common.cut.families import family_of, read_config
 from common.cut.layers import put_layers
-from common.cut.manifests import check_folder
+from common.cut.manifests import check_folder, read_manifest
 from common.cut.names import whole_name
 from common.cut.point import Cut, Side
 from common.cut.skeleton import skeleton
 from common.cut.slot import Trunk, TrunkSlot, watch_calls
 from common.cut.trunk import NoPositions, PassThrough, ServerTrunk
-from common.cut.weights import read_weights, tensor_files
+from common.cut.weights import read_weights
 from common.errors import ModelError
 
 GENERATION_FILE = "generation_config.json"
@@ -34,8 +34,8 @@ def client_side(
 ) -> PreTrainedModel:  # fmt: skip
     """The client's side: the model's own class with a :class:`TrunkSlot` in the middle layers' place.
 
-    In evaluation mode, without a key-value cache: ``generate`` recomputes. A pooler that the checkpoint lacks is left
-    out rather than made up.
+    In evaluation mode. ``generate`` keeps a key-value cache on both sides; other calls keep none unless told to. Without
+    a pooler: only hidden states are used.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def client_side(
     check_folder(folder, cut, "client")
     config = read_config(folder)
     family = family_of(config)
-    model = skeleton(config, causal, tensor_files(folder), attn_implementation)
+    model = skeleton(config, causal, attn_implementation)
     base = model.base_model
     layers, middle = list(base.get_submodule(family.layers)), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
@@ -64,7 +64,7 @@ def client_side(
     if causal and (Path(folder) / GENERATION_FILE).is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     if causal:
-        model.generation_config.use_cache = False
+        model.generation_config.use_cache = True
     watch_calls(base)
     slot.connect(trunk)
     return model.eval()
@@ -86,7 +86,7 @@ def server_side(
     check_folder(folder, cut, "server")
     config = read_config(folder)
     family = family_of(config)
-    base = skeleton(config, False, (), attn_implementation)
+    base = skeleton(config, False, attn_implementation)
     layers, middle = list(base.get_submodule(family.layers)), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
     own_types = types and types[middle.start : middle.stop]
@@ -107,10 +107,12 @@ def _load(
     side_model: nn.Module, folder: Path | str, side: Side, cut: Cut, config: PreTrainedConfig, causal: bool,
     dtype: torch.dtype,
 ) -> None:  # fmt: skip
-    """Fills a side with its weights; a tied weight is read once."""
+    """Fills a side with its weights, those of a side's folder checked by their digests; a tied weight is read once."""
+    own = read_manifest(folder)
     shapes = {name: parameter.shape for name, parameter in side_model.named_parameters()}
     names = {whole_name(name, side, cut, config, causal): name for name in shapes}
-    weights = {names[whole]: tensor for whole, tensor in read_weights(folder, names, dtype).items()}
+    found = read_weights(folder, names, dtype, None if own is None else own.tensors)
+    weights = {names[whole]: tensor for whole, tensor in found.items()}
     for name, tensor in weights.items():
         if tensor.shape != shapes[name]:
             raise ModelError(

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from common.cut.families import family_of
-from common.cut.weights import stored_name
 from common.errors import ModelError
 
 
-def skeleton(
-    config: PreTrainedConfig, causal: bool, stored: Container[str] | None = None, attn_implementation: str | None = None
-) -> PreTrainedModel:
-    """The whole model without its weights: big tensors are on the meta device, buffers are computed.
-
-    Parameters
-    ----------
-    stored : names of the checkpoint's tensors; a pooler that is not among them is left out. None keeps it.
+def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | None = None) -> PreTrainedModel:
+    """The whole model without its weights and its pooler: big tensors are on the meta device, buffers are computed.
 
     Raises
     ------
@@ -38,11 +31,15 @@ def skeleton(
             model = maker.from_config(copy.deepcopy(config), dtype=torch.float32, **chosen)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
-    pooler = getattr(model, "pooler", None)
-    if pooler is not None and stored is not None:
-        if any(stored_name(f"pooler.{name}", stored) is None for name, _ in pooler.named_parameters()):
-            model.pooler = None
+    without_pooler(model)
     model.config.use_cache = False
+    return model
+
+
+def without_pooler(model: nn.Module) -> nn.Module:
+    """The model itself, less the pooler that encoders put behind their hidden states, where it has one."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
     return model
 
 

@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from common.cut.families import Family
+from common.cut.hosted_cache import hosted_layer
 from common.errors import ModelError
 
 Trunk = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 """``trunk(hidden [B,T,H], attention_mask [B,T] or None, position_ids [B,T] or None) -> hidden [B,T,H]``.
 
-The mask is the plain one: 0 padding, 1 a token, 2 a token with global attention (Longformer only).
+The mask is the plain one: 0 padding, 1 a token, 2 a token with global attention (Longformer only). A trunk that keeps
+keys and values has a method ``sequence()`` that answers a :class:`~common.cut.hosted_cache.Sequence`; any other computes
+all columns anew in each step of ``generate``.
 """
 
 
@@ -50,6 +53,8 @@ class TrunkSlot(nn.Module):
         self.wraps_output = family.wraps_output
         # ModernBERT chooses a layer's mask by this attribute
         self.attention_type = attention_type
+        # the place in a cache, set with that of the other layers
+        self.layer_idx = 0
         self._held: tuple[Trunk | None] = (None,)
 
     @property
@@ -67,15 +72,18 @@ class TrunkSlot(nn.Module):
 
         Raises
         ------
-        ModelError : no trunk is set, a cache is in use, or the trunk answers another shape.
+        ModelError : no trunk is set, the cache is of a kind that does not grow, or the trunk answers another shape.
         """
         if self.trunk is None:
             raise ModelError("trunk is None: the hosted layers are not connected", "call set_trunk(model, trunk) first")
-        if any(isinstance(value, Cache) for value in (*args, *kwargs.values())):
-            raise ModelError("use_cache is True, but the hosted layers keep no cache", "call with use_cache=False")
         batch = _CALLS.get()[-1]
         positions = batch.position_ids if self.reads_positions else None
-        answer = self.trunk(hidden, _plain_mask(batch, hidden), positions)
+        mask = _plain_mask(batch, hidden)
+        cache = next((value for value in (*args, *kwargs.values()) if isinstance(value, Cache)), None)
+        if cache is None:
+            answer = self.trunk(hidden, mask, positions)
+        else:
+            answer = hosted_layer(cache, self.layer_idx).extend(self.trunk, hidden, mask, positions)
         if answer.shape != hidden.shape:
             raise ModelError(f"the trunk answered shape {tuple(answer.shape)!r} for {tuple(hidden.shape)!r}")
         return (answer,) if self.wraps_output else answer

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from common.cut.families import Family
+from common.cut.history import History
+from common.cut.hosted_cache import Change
 from common.errors import ModelError
 
 
@@ -45,14 +47,69 @@ class ServerTrunk(nn.Module):
         self.add_module(family.prefix, base)
 
     def forward(
-        self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
+        self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None,
+        cache: DynamicCache | None = None,
+    ) -> Tensor:  # fmt: skip
         """Hidden states after the hosted layers, as :data:`~common.cut.slot.Trunk` says.
 
         Parameters
         ----------
         hidden : [B,T,H], floating point. attention_mask : [B,T], integers. position_ids : [B,T] or [1,T], integers.
+        cache : from :meth:`new_cache`; grows by T columns. The mask is that of all its columns then.
         """
-        positions = {"position_ids": position_ids} if self.family.reads_positions else {}
+        more = {"position_ids": position_ids} if self.family.reads_positions else {}
+        if cache is not None:
+            more |= {"past_key_values": cache, "use_cache": True}
         base = getattr(self, self.family.prefix)
-        return base(inputs_embeds=hidden, attention_mask=attention_mask, **positions).last_hidden_state
+        return base(inputs_embeds=hidden, attention_mask=attention_mask, **more).last_hidden_state
+
+    @property
+    def generates(self) -> bool:
+        """Whether :meth:`new_cache` makes one."""
+        return self.family.causal
+
+    def new_cache(self) -> DynamicCache:
+        """An empty cache for the hosted layers.
+
+        Raises
+        ------
+        ModelError : the family does not generate.
+        """
+        if not self.generates:
+            raise ModelError(f"{self.config.model_type!r} keeps no key-value cache", "only causal models generate")
+        return DynamicCache(config=self.config)
+
+    def cache_bytes(self, rows: int, columns: int) -> int:
+        """Memory that a cache takes at most while it grows to this size: one layer is held twice then."""
+        heads = getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
+        width = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
+        itemsize = next(self.parameters()).dtype.itemsize
+        return (self.config.num_hidden_layers + 1) * 2 * rows * columns * heads * width * itemsize
+
+    def sequence(self) -> CachedSequence:
+        """For a client's model in the same process."""
+        return CachedSequence(self)
+
+
+class CachedSequence:
+    """A :class:`~common.cut.hosted_cache.Sequence` of hosted layers in the same process."""
+
+    def __init__(self, trunk: ServerTrunk) -> None:
+        self._trunk = trunk
+        self._cache: DynamicCache | None = None
+
+    def __call__(
+        self, hidden: Tensor, mask: Tensor | None, positions: Tensor | None, change: Change, history: History
+    ) -> Tensor:
+        """See :class:`~common.cut.hosted_cache.Sequence`."""
+        held = 0 if self._cache is None else self._cache.get_seq_length()
+        # a sliding window has lost what lies before the dropped columns
+        if change.past and held == change.past and not change.dropped:
+            if change.order is not None:
+                self._cache.reorder_cache(change.order)
+            return self._trunk(hidden, mask, positions, self._cache)
+        self._cache = self._trunk.new_cache()
+        everything = history.copy()
+        everything.append(hidden, positions)
+        whole, all_positions = everything.whole()
+        return self._trunk(whole, mask, all_positions, self._cache)[:, change.past :]

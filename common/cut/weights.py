@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from common.cut.families import FAMILIES, read_json
+from common.cut.tensors import stored_tensors, tensor_digest, tensor_names
 from common.errors import ModelError
 
 WHOLE_FILE = "model.safetensors"
@@ -37,7 +37,7 @@ def tensor_files(folder: Path | str) -> dict[str, Path]:
                 raise ModelError(f"{INDEX_FILE!r} names {file!r}, which is not in {str(folder)!r}", "fetch it again")
         return {name: folder / file for name, file in weight_map.items()}
     if (folder / WHOLE_FILE).is_file():
-        return dict.fromkeys(_names_in(folder / WHOLE_FILE), folder / WHOLE_FILE)
+        return dict.fromkeys(tensor_names(folder / WHOLE_FILE), folder / WHOLE_FILE)
     raise ModelError(
         f"{str(folder)!r} holds neither {WHOLE_FILE!r} nor {INDEX_FILE!r}",
         "fellrec reads no pickles; where you trust the file, convert it once with"
@@ -57,17 +57,22 @@ def stored_name(name: str, stored: Collection[str]) -> str | None:
     return next((one for one in candidates if one in stored), None)
 
 
-def read_weights(folder: Path | str, names: Iterable[str], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def read_weights(
+    folder: Path | str, names: Iterable[str], dtype: torch.dtype | None = None,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """The named tensors, each with memory of its own; nothing else in the files is read.
 
     Parameters
     ----------
     names : parameter names as the model has them; prefixes of the checkpoint are found by themselves.
     dtype : floating point tensors are converted to it; None keeps the stored one.
+    digests : of each tensor, by the name stored, as ``tensor_digest`` makes them; None checks nothing.
 
     Raises
     ------
-    ModelError : a tensor is missing or holds a value that is not finite, or a file cannot be read.
+    ModelError : a tensor is missing, is not that of its digest or holds a value that is not finite, or a file cannot be
+        read.
     """
     files = tensor_files(folder)
     wanted = {name: stored_name(name, files) for name in names}
@@ -79,28 +84,33 @@ def read_weights(folder: Path | str, names: Iterable[str], dtype: torch.dtype | 
     by_file: dict[Path, dict[str, str]] = defaultdict(dict)
     for name, stored in wanted.items():
         by_file[files[stored]][name] = stored
-    return {name: tensor for file, group in by_file.items() for name, tensor in _read(file, group, dtype).items()}
+    weights: dict[str, Tensor] = {}
+    for file, group in by_file.items():
+        weights |= _read(file, group, dtype, digests)
+    return weights
 
 
-def _read(file: Path, group: Mapping[str, str], dtype: torch.dtype | None) -> dict[str, Tensor]:
+def _read(
+    file: Path, group: Mapping[str, str], dtype: torch.dtype | None, digests: Mapping[str, str] | None
+) -> dict[str, Tensor]:
     tensors = {}
-    try:
-        with safe_open(file, framework="pt") as opened:
-            for name, stored in group.items():
-                tensor = opened.get_tensor(stored)
-                floating = tensor.is_floating_point()
-                if floating and not torch.isfinite(tensor).all():
-                    raise ModelError(f"tensor {stored!r} in {str(file)!r} holds a value that is not finite")
-                # a copy, for the file's tensor is a view into the mapped file
-                tensors[name] = tensor.to(dtype if dtype and floating else tensor.dtype, copy=True)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{str(file)!r} cannot be read: {error}", "fetch the model again") from error
+    for (name, stored), tensor in zip(group.items(), stored_tensors(file, group.values()), strict=True):
+        if digests is not None and tensor_digest(stored, tensor) != digests.get(stored):
+            raise ModelError(
+                f"tensor {stored!r} in {str(file)!r} is not the one that the model was split into",
+                "copy the side's folder again, or split the whole model again",
+            )
+        floating = tensor.is_floating_point()
+        # a copy, for the file's tensor is a view into the mapped file
+        tensors[name] = tensor.to(dtype if dtype and floating else tensor.dtype, copy=True)
+        if floating and not _is_finite(tensors[name]):
+            raise ModelError(
+                f"tensor {stored!r} in {str(file)!r} holds a value that is not finite in {tensors[name].dtype}"
+            )
     return tensors
 
 
-def _names_in(file: Path) -> list[str]:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{str(file)!r} cannot be read: {error}", "fetch the model again") from error
+def _is_finite(tensor: Tensor) -> bool:
+    """As ``isfinite(tensor).all()``, without its tensors of the same size, which leave holes between the weights."""
+    one_byte = tensor.dtype.itemsize == 1  # torch finds no extremes in these
+    return not tensor.numel() or all(one.isfinite() for one in (tensor.float() if one_byte else tensor).aminmax())

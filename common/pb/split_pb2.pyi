@@ -28,6 +28,8 @@ class Op(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OP_FORWARD: _ClassVar[Op]
     OP_BACKWARD: _ClassVar[Op]
     OP_STEP: _ClassVar[Op]
+    OP_PREFILL: _ClassVar[Op]
+    OP_DECODE: _ClassVar[Op]
 
 class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +56,8 @@ OP_INFER: Op
 OP_FORWARD: Op
 OP_BACKWARD: Op
 OP_STEP: Op
+OP_PREFILL: Op
+OP_DECODE: Op
 STATUS_OK: Status
 STATUS_INPUT_WANTED: Status
 STATUS_FAILED_PRECONDITION: Status
@@ -153,8 +157,22 @@ class Micro(_message.Message):
     forward: int
     def __init__(self, id: _Optional[int] = ..., forward: _Optional[int] = ...) -> None: ...
 
+class Sequence(_message.Message):
+    __slots__ = ("id", "past", "dropped", "order", "starts")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PAST_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    past: int
+    dropped: int
+    order: _containers.RepeatedScalarFieldContainer[int]
+    starts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, id: _Optional[int] = ..., past: _Optional[int] = ..., dropped: _Optional[int] = ..., order: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Request(_message.Message):
-    __slots__ = ("number", "op", "step", "micros", "rows", "tensors", "input_gradient", "learning_rate", "deadline_ms", "inline")
+    __slots__ = ("number", "op", "step", "micros", "rows", "tensors", "input_gradient", "learning_rate", "deadline_ms", "inline", "sequence", "bare", "ended")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +183,9 @@ class Request(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     INLINE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BARE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     number: int
     op: Op
     step: int
@@ -175,7 +196,10 @@ class Request(_message.Message):
     learning_rate: float
     deadline_ms: int
     inline: bytes
-    def __init__(self, number: _Optional[int] = ..., op: _Optional[_Union[Op, str]] = ..., step: _Optional[int] = ..., micros: _Optional[_Iterable[_Union[Micro, _Mapping]]] = ..., rows: _Optional[_Union[Rows, _Mapping]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., input_gradient: _Optional[bool] = ..., learning_rate: _Optional[float] = ..., deadline_ms: _Optional[int] = ..., inline: _Optional[bytes] = ...) -> None: ...
+    sequence: Sequence
+    bare: bool
+    ended: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, number: _Optional[int] = ..., op: _Optional[_Union[Op, str]] = ..., step: _Optional[int] = ..., micros: _Optional[_Iterable[_Union[Micro, _Mapping]]] = ..., rows: _Optional[_Union[Rows, _Mapping]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., input_gradient: _Optional[bool] = ..., learning_rate: _Optional[float] = ..., deadline_ms: _Optional[int] = ..., inline: _Optional[bytes] = ..., sequence: _Optional[_Union[Sequence, _Mapping]] = ..., bare: _Optional[bool] = ..., ended: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("number", "status", "message", "version", "step", "durable", "tensors", "inline")

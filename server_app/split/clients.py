@@ -73,18 +73,23 @@ class Clients:
         client.open = opened
         return client.version
 
-    def commit(self, name: str, number: int) -> int:
+    def commit(self, name: str, number: int, steps: int | None = None) -> int:
         """Makes the working copy the committed adapter, durably; once more changes nothing. Returns the new version.
 
         Raises
         ------
-        SplitError : the client has no such round open, or its adapter is not finite.
+        SplitError : the client has no such round open, its adapter is not finite, or it has not made ``steps`` steps.
         """
         client = self._known(name)
         if client.open is None and client.last == number:
             return client.version
         if client.open is None or client.open.round != number:
             raise SplitError(f"client {name!r} has no round {number!r} open", "begin it first")
+        if steps is not None and client.open.step != steps:
+            raise SplitError(
+                f"client {name!r} made {steps!r} steps in round {number!r}, {client.open.step!r} are here",
+                "some were lost with the service's process: roll the round back",
+            )
         finite = all(torch.isfinite(tensor).all() for tensor in client.open.adapter.parameters.values())
         if client.open.spoilt or not finite:
             fault = "is not finite" if not finite else "was left half-way by a step that failed"

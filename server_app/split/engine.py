@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from common.pb import split_pb2 as pb
 from common.wire import Refused
 from server_app.split.answer import Answer
 from server_app.split.clients import Clients
+from server_app.split.generation import Sequences, Standing
+from server_app.split.inspection import GENERATING
 from server_app.split.lora import HostedTrunk, Unmixable
 from server_app.split.memory import Held, HeldMemory, Kind
 from server_app.split.metrics import Metrics
@@ -53,6 +56,7 @@ class Engine:
         self._trunk, self._clients, self._memory, self._metrics = trunk, clients, memory, metrics
         self._active = active
         self._settings = settings
+        self._sequences = Sequences(trunk, memory, settings.limits.sequences)
         self._scheduler = Scheduler(settings.batch_clients, settings.limits.batch_tokens, settings.batch_seconds)
         self._inbox: queue.SimpleQueue[Work | Callable[[], None] | None] = queue.SimpleQueue()
         self._ratios: deque[float] = deque([GRAPH_RATIO], maxlen=RATIOS)
@@ -98,6 +102,11 @@ class Engine:
         self._inbox.put(run)
         return future.result()
 
+    def leave(self, session: Hashable) -> None:
+        """A session has ended: what is held for it goes. Runs on the compute thread."""
+        self._clients.leave(session)
+        self._sequences.leave(session)
+
     def _loop(self) -> None:
         wake: float | None = None
         while True:
@@ -119,6 +128,7 @@ class Engine:
             except Exception:
                 log.exception("a task of the split service failed")
             return
+        self._sequences.end(item.caller, item.request.ended)
         if item.request.op == pb.OP_BACKWARD:
             self._find_graph(item)
         self._scheduler.add(item)
@@ -135,6 +145,8 @@ class Engine:
         op = batch[0].request.op
         if op == pb.OP_INFER:
             self._isolated(batch, self._infer)
+        elif op in GENERATING:
+            self._isolated(batch, self._generate)
         else:
             run = {pb.OP_FORWARD: self._forward, pb.OP_BACKWARD: self._backward, pb.OP_STEP: self._step}[op]
             self._isolated(self._admitted(batch), run)
@@ -179,9 +191,22 @@ class Engine:
                 self._refuse(works[0], Refused("the hosted layers failed on this request", "", "INTERNAL"))
 
     def _infer(self, works: Sequence[Work]) -> None:
-        members = [Member(self._clients.standing(work.client)[0], work.rows, work.tensors[0]) for work in works]
-        for work, output in zip(works, Pass(self._trunk, members, held=False).outputs, strict=True):
-            self._answer(work, Answer(output))
+        for bare in (False, True):
+            chosen = [work for work in works if work.request.bare == bare]
+            members = [Member(self._standing(work).adapter, work.rows, work.tensors[0]) for work in chosen]
+            outputs = Pass(self._trunk, members, held=False).outputs if members else []
+            for work, output in zip(chosen, outputs, strict=True):
+                self._answer(work, Answer(output))
+
+    def _generate(self, works: Sequence[Work]) -> None:
+        for work in works:
+            self._answer(work, self._sequences.run(work, self._standing(work)))
+
+    def _standing(self, work: Work) -> Standing:
+        if work.request.bare:
+            return Standing()
+        adapter, version, opened = self._clients.standing(work.client)
+        return Standing(adapter, version, opened.step if opened is not None else 0)
 
     def _forward(self, works: Sequence[Work]) -> None:
         repeated = [work for work in works if self._round(work).is_repeated(work.request)]
@@ -254,7 +279,7 @@ class Engine:
 
     def _keep(self, work: Work, micro: Micro, gradient: torch.Tensor, gradients: list[torch.Tensor | None]) -> None:
         present = [one for one in gradients if one is not None]
-        if not all(torch.isfinite(one).all() for one in (gradient, *present)):
+        if not (_finite([gradient]) and _finite(present)):
             raise Refused("the gradients are not finite", "lower the learning rate")
         share = self._memory.take(work.client, Kind.GRADIENT, sum(one.nbytes for one in present))
         self._round(work).put(work.request.micros[0].id, micro)
@@ -319,6 +344,14 @@ class Engine:
         self._metrics.latency.labels(pb.Op.Name(work.request.op)).observe(time.monotonic() - work.arrived)
         step, durable = (opened.step, opened.durable) if opened is not None else (0, 0)
         work.caller.answer(work, answer, version, step, durable)
+
+
+def _finite(tensors: Sequence[torch.Tensor]) -> bool:
+    """Of tensors on one device; looked at together, which takes a fraction of the time."""
+    if not tensors:
+        return True
+    low, high = torch.aminmax(torch.cat([one.flatten() for one in tensors]))
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def _input(work: Work, micro: Micro) -> torch.Tensor:

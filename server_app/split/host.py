@@ -20,12 +20,14 @@ from common.errors import ConfigError, SplitError
 from common.wire import CHANNEL_OPTIONS, METHOD, Refused
 from server_app.split.clients import Clients
 from server_app.split.engine import Engine
+from server_app.split.idle import give_back
 from server_app.split.lora import HostedTrunk
 from server_app.split.memory import HeldMemory, Kind
 from server_app.split.metrics import Metrics
+from server_app.split.rate import Rate
 from server_app.split.session import Session
 from server_app.split.settings import HostSettings, TlsFiles
-from server_app.split.tokens import Mint
+from server_app.split.tokens import Claims, Mint
 from server_app.split.vault import Vault
 
 log = logging.getLogger("fellrec.split")
@@ -41,7 +43,8 @@ class SplitHost:
     trunk : called as ``trunk(hidden [B,T,H], attention_mask, position_ids) -> hidden [B,T,H]``; frozen and given LoRA
         places here.
     state_dir : snapshots and the secret; what is there is taken up again.
-    tls : the server's certificate and key; None only on a loopback address.
+    tls : the server's certificate and key; None only on a loopback address. With ``client_ca`` every caller shows a
+        certificate of its own, and a token is good only beside that of its owner.
     whole_name : from a layer's path in ``trunk`` to its path in the whole model, for the adapters' names.
 
     Raises
@@ -62,7 +65,11 @@ class SplitHost:
         self._hosted = HostedTrunk(trunk, settings.lora, whole_name)
         self._metrics = Metrics()
         limits = settings.limits
-        self._memory = HeldMemory(limits.held_bytes, {Kind.GRAPH: limits.graph_bytes, Kind.INPUT: limits.input_bytes})
+        self._memory = HeldMemory(
+            limits.held_bytes,
+            {Kind.GRAPH: limits.graph_bytes, Kind.INPUT: limits.input_bytes, Kind.CACHE: limits.cache_bytes},
+        )
+        self._rate = Rate(limits.tokens_per_second, limits.tokens)
         self._mint = Mint(settings.run, state_dir)
         identity = {"digest": settings.digest, "k": settings.k, "m": settings.m, "rank": settings.lora.rank,
                     "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
@@ -92,9 +99,10 @@ class SplitHost:
 
         Raises
         ------
-        ConfigError : the port is taken, or the certificate cannot be read.
+        ConfigError : the port is taken, or a certificate cannot be read or is not valid today.
         """
         limits, address = self._settings.limits, self._settings.address
+        credentials = self._tls.read() if self._tls else None
         threads = ThreadPoolExecutor(limits.sessions + SPARE_THREADS, thread_name_prefix="fellrec-split-grpc")
         options = [*CHANNEL_OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.so_reuseport", 0)]
         server = grpc.server(threads, options=options)
@@ -105,7 +113,7 @@ class SplitHost:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         place = f"{f'[{address}]' if ':' in address else address}:{self._settings.port}"
         try:
-            port = server.add_secure_port(place, self._credentials()) if self._tls else server.add_insecure_port(place)
+            port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
         except (RuntimeError, OSError) as error:
             raise ConfigError(
                 f"the split service cannot listen on {place!r}: {error}", "choose another port"
@@ -132,9 +140,15 @@ class SplitHost:
         self._vault.close()
         log.info("stopped")
 
-    def mint(self, client: str, ttl_s: float, training: bool = True) -> str:
-        """A token for ``client``, good for ``ttl_s`` seconds at most and until its round ends."""
-        return self._mint.mint(client, ttl_s, training)
+    def mint(self, client: str, ttl_s: float, training: bool = True, owner: str = "") -> str:
+        """A token for ``client``, good for ``ttl_s`` seconds at most and until its round ends.
+
+        Parameters
+        ----------
+        owner : the common name of the certificate that a bearer must show where clients have certificates; '' is
+            ``client``.
+        """
+        return self._mint.mint(client, ttl_s, training, owner)
 
     def begin(
         self, client: str, round: int, learning_rate: float, adapter_seed: int, fresh_optimiser: bool = False
@@ -162,14 +176,19 @@ class SplitHost:
             lambda: self._clients.begin(client, round, learning_rate, adapter_seed, fresh_optimiser)
         )
 
-    def commit(self, client: str, round: int) -> int:
+    def commit(self, client: str, round: int, steps: int | None = None) -> int:
         """Makes what a client trained in a round its adapter; its tokens end. Returns the new version.
+
+        Parameters
+        ----------
+        steps : how many the client says that it made; None does not ask. A crash after the client left may have undone
+            some that nobody would replay.
 
         Raises
         ------
-        SplitError : no such round is open, or the adapter is not finite.
+        SplitError : no such round is open, the adapter is not finite, or the round has made another number of steps.
         """
-        version = self._engine.call(lambda: self._clients.commit(client, round))
+        version = self._engine.call(lambda: self._clients.commit(client, round, steps))
         self._end(client)
         return version
 
@@ -209,9 +228,11 @@ class SplitHost:
         session: Session | None = None
         try:
             claims = self._mint.check(_bearer(context))
+            if self._tls is not None and self._tls.client_ca is not None:
+                _check_owner(claims, context)
             session = Session(
                 claims, self._settings, self._hosted.dtype, self._engine, self._clients, self._mint, self._memory,
-                self._metrics,
+                self._rate, self._metrics,
             )  # fmt: skip
             self._enter(session)
             if not context.add_callback(session.close):
@@ -225,8 +246,11 @@ class SplitHost:
             context.abort(grpc.StatusCode[refused.status], str(refused))
         finally:
             with self._lock:
+                last = self._sessions == [session]
                 if session in self._sessions:
                     self._sessions.remove(session)
+            if last:
+                self._engine.post(give_back)
 
     def _enter(self, session: Session) -> None:
         limits = self._settings.limits
@@ -250,13 +274,6 @@ class SplitHost:
         with self._lock:
             return len({session.client for session in self._sessions})
 
-    def _credentials(self) -> grpc.ServerCredentials:
-        try:
-            pair = self._tls.key.read_bytes(), self._tls.certificate.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"the split service's certificate cannot be read: {error}") from error
-        return grpc.ssl_server_credentials([pair])
-
 
 def _bearer(context: grpc.ServicerContext) -> str:
     metadata = dict(context.invocation_metadata())
@@ -264,3 +281,13 @@ def _bearer(context: grpc.ServicerContext) -> str:
     if kind != "Bearer" or not token:
         raise Refused("there is no token", "send it as metadata 'authorization: Bearer ...'", "UNAUTHENTICATED")
     return token
+
+
+def _check_owner(claims: Claims, context: grpc.ServicerContext) -> None:
+    """Refuses a token beside another's certificate: a token that was stolen is worth nothing."""
+    names = [name.decode(errors="replace") for name in context.auth_context().get("x509_common_name", ())]
+    if names != [claims.owner]:
+        raise Refused(
+            f"the token is {claims.owner!r}'s, the certificate is for {names!r}",
+            "make the certificate's common name the client's name", "PERMISSION_DENIED",
+        )  # fmt: skip

@@ -8,7 +8,11 @@ from common.pb import split_pb2 as pb
 from common.wire import PROTOCOL, Codec, Refused, Rows, check_tensor
 from server_app.split.settings import HostSettings
 
-TENSORS = {pb.OP_INFER: (1,), pb.OP_FORWARD: (1,), pb.OP_BACKWARD: (1, 2), pb.OP_STEP: (0,)}
+TENSORS = {
+    pb.OP_INFER: (1,), pb.OP_FORWARD: (1,), pb.OP_BACKWARD: (1, 2), pb.OP_STEP: (0,), pb.OP_PREFILL: (1,),
+    pb.OP_DECODE: (1,),
+}  # fmt: skip
+GENERATING = (pb.OP_PREFILL, pb.OP_DECODE)
 TRAINING = (pb.OP_FORWARD, pb.OP_BACKWARD, pb.OP_STEP)
 
 
@@ -43,12 +47,16 @@ def check_request(request: pb.Request, settings: HostSettings, dtype: torch.dtyp
     Refused : INVALID_ARGUMENT, or RESOURCE_EXHAUSTED for one that is too large.
     """
     if request.op not in TENSORS:
-        raise Refused(f"op is {request.op!r}", "known: infer, forward, backward, step")
+        raise Refused(f"op is {request.op!r}", "known: infer, forward, backward, step, prefill, decode")
     name = pb.Op.Name(request.op)
     if request.number == 0:
         raise Refused(f"number is {request.number!r}", "requests are numbered from 1")
     if len(request.tensors) not in TENSORS[request.op]:
         raise Refused(f"{name} comes with {len(request.tensors)!r} tensors, expected {TENSORS[request.op]!r}")
+    if request.bare and request.op in TRAINING:
+        raise Refused(f"{name} is bare", "the base model alone is not trained")
+    if request.HasField("sequence") != (request.op in GENERATING):
+        raise Refused(f"{name} names {'a' if request.HasField('sequence') else 'no'} sequence")
     if request.op == pb.OP_STEP:
         if len(request.micros) > settings.limits.micro_batches:
             raise Refused(f"a step names {len(request.micros)!r} micro-batches", "", "RESOURCE_EXHAUSTED")
@@ -58,4 +66,33 @@ def check_request(request: pb.Request, settings: HostSettings, dtype: torch.dtyp
     rows = Rows.from_message(request.rows, settings.limits.tokens)
     for tensor in request.tensors:
         check_tensor(tensor, rows.tokens, settings.hidden_size, dtype, codec)
+    if request.op in GENERATING:
+        _check_sequence(request, rows, settings.limits.tokens)
     return rows
+
+
+def _check_sequence(request: pb.Request, rows: Rows, max_tokens: int) -> None:
+    asked, past = request.sequence, request.sequence.past
+    if asked.id == 0:
+        raise Refused(f"the id of a sequence is {asked.id!r}", "sequences are numbered from 1")
+    if rows.global_tokens:
+        raise Refused("a sequence has global tokens", "only causal models generate")
+    if request.op == pb.OP_PREFILL:
+        if past or asked.dropped or asked.order or asked.starts:
+            raise Refused("a prefill speaks of columns before it", "send OP_DECODE")
+        return
+    if past == 0:
+        raise Refused(f"past is {past!r} in a decode", "send OP_PREFILL")
+    if (past + rows.width) * rows.count > max_tokens:
+        raise Refused(
+            f"{rows.count!r} rows of {past!r} and {rows.width!r} columns are more than {max_tokens!r} tokens",
+            "generate fewer rows at once", "RESOURCE_EXHAUSTED",
+        )  # fmt: skip
+    if asked.order and len(asked.order) != rows.count:
+        raise Refused(f"order has {len(asked.order)!r} entries for {rows.count!r} rows")
+    if len(asked.starts) != (rows.count if rows.masked else 0):
+        raise Refused(
+            f"starts has {len(asked.starts)!r} entries for {rows.count!r} rows", "one per row of a masked batch"
+        )
+    if any(begin > past or (begin < past and start) for begin, start in zip(asked.starts, rows.starts, strict=False)):
+        raise Refused("the tokens of a row are not one run, or begin beyond its past")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from common.errors import ConfigError, SplitError
 from server_app.split.adapter import HostedAdapter
@@ -114,7 +115,7 @@ class HostedTrunk:
     Attributes
     ----------
     shapes : (inputs, outputs) of each target layer, by its path in the whole model.
-    mixable : whether rows of several clients may share a pass.
+    mixable : whether rows of several clients may share a pass. generates : whether the module can keep a cache.
     graph_bytes : measured size of an autograd graph, by rows and width of the batch.
 
     Raises
@@ -125,6 +126,7 @@ class HostedTrunk:
     def __init__(self, module: nn.Module, lora: HostedLora, whole_name: Callable[[str], str]) -> None:
         self.module = module.requires_grad_(False).eval()
         self.mixable = True
+        self.generates: bool = getattr(module, "generates", False)
         self.shapes: dict[str, tuple[int, int]] = {}
         self.graph_bytes: dict[tuple[int, int], int] = {}
         self._roster = Roster()
@@ -140,13 +142,19 @@ class HostedTrunk:
             raise ConfigError(f"lora targets {lora.targets!r} name no hosted layer", "name linear layers of this model")
 
     def __call__(
-        self, segments: Sequence[Segment], hidden: Tensor, mask: Tensor | None, positions: Tensor | None
-    ) -> Tensor:
-        """One pass; the segments lie in the batch one behind the other."""
+        self, segments: Sequence[Segment], hidden: Tensor, mask: Tensor | None, positions: Tensor | None,
+        cache: DynamicCache | None = None,
+    ) -> Tensor:  # fmt: skip
+        """One pass; the segments lie in the batch one behind the other. Without any, the base model's own.
+
+        Parameters
+        ----------
+        cache : one that the module made; it grows by the pass.
+        """
         mask = None if mask is None else mask.to(self.device)
         positions = None if positions is None else positions.to(self.device)
         with self._seated(segments):
-            return self.module(hidden, mask, positions)
+            return self.module(hidden, mask, positions, *([] if cache is None else [cache]))
 
     @contextmanager
     def _seated(self, segments: Sequence[Segment]) -> Iterator[None]:

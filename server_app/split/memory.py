@@ -16,6 +16,7 @@ class Kind(StrEnum):
     GRAPH = "graph"
     INPUT = "input"
     GRADIENT = "gradient"
+    CACHE = "cache"
 
 
 class Held:

@@ -24,9 +24,12 @@ SHAPES = 4096
 
 @dataclass(frozen=True)
 class Member:
-    """One client's part of a pass: its tokens [tokens, H] and where they lie in its batch."""
+    """One client's part of a pass: its tokens [tokens, H] and where they lie in its batch.
 
-    adapter: HostedAdapter
+    Without an adapter it is the base model's own; then no other member has one.
+    """
+
+    adapter: HostedAdapter | None
     rows: Rows
     tokens: Tensor
 
@@ -54,7 +57,7 @@ class Pass:
         mask, positions = self._rows.attention_mask(), self._rows.position_ids()
         shape = (self._rows.count, self._rows.width)
         with torch.set_grad_enabled(held), _measured(trunk, shape) if held else nullcontext():
-            output = trunk(self._segments, self._input, mask, positions)
+            output = trunk(self._segments if members[0].adapter else [], self._input, mask, positions)
         self.outputs = self._split(output.detach())
         self._output = output if held else None
         self.nbytes = trunk.graph_bytes[shape] if held else 0

@@ -1,8 +1,8 @@
 """Whose turn it is: which requests share the next pass. Used by one thread, reads no clock.
 
 Fairness is by counters of served tokens per client (VTC, Sheng et al., arXiv 2401.00588): the client served least comes
-first. Among clients that are level, to within the largest request queued, steps come before inference, inference before
-backwards, backwards before forwards. A client's own requests keep their order.
+first. Among clients that are level, to within the largest request queued, steps come before decodes, then inference and
+prefills, then backwards, then forwards. A client's own requests keep their order.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from collections import Counter
 from common.pb import split_pb2 as pb
 from server_app.split.work import Work
 
-ORDER = {pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 3}
+ORDER = {
+    pb.OP_STEP: 0, pb.OP_DECODE: 1, pb.OP_PREFILL: 2, pb.OP_INFER: 2, pb.OP_BACKWARD: 3, pb.OP_FORWARD: 4
+}  # fmt: skip
+ALONE = (pb.OP_STEP, pb.OP_PREFILL, pb.OP_DECODE)
+"""Share no pass."""
+
 AWAY_AFTER = 32
 """Passes without a request after which a client counts as away."""
 
-COST = {pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1}
+COST = {
+    pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1, pb.OP_PREFILL: 1, pb.OP_DECODE: 1
+}  # fmt: skip
 
 
 class Scheduler:
@@ -87,7 +94,7 @@ class Scheduler:
         return list(first.values())
 
     def _batch(self, head: Work) -> list[Work]:
-        if head.request.op == pb.OP_STEP:
+        if head.request.op in ALONE:
             return [head]
         if _holds_graph(head) and len(mates := self._mates(head)) == len(head.graph.micros):
             return mates
@@ -106,7 +113,7 @@ class Scheduler:
 
     def _patience(self, head: Work, size: int, active: int) -> float:
         """Seconds that the head of a batch may wait for company."""
-        if head.request.op == pb.OP_STEP or self._clients == 1:
+        if head.request.op in ALONE or self._clients == 1:
             return 0
         if _holds_graph(head):
             missing = len(self._mates(head)) < len(head.graph.micros)

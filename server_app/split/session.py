@@ -33,6 +33,7 @@ from server_app.split.engine import Engine
 from server_app.split.inspection import TRAINING, check_hello, check_request
 from server_app.split.memory import Held, HeldMemory, Kind
 from server_app.split.metrics import Metrics
+from server_app.split.rate import Rate
 from server_app.split.settings import HostSettings
 from server_app.split.tokens import Claims, Mint
 from server_app.split.work import Work
@@ -47,12 +48,12 @@ class Session:
 
     def __init__(
         self, claims: Claims, settings: HostSettings, dtype: torch.dtype, engine: Engine, clients: Clients, mint: Mint,
-        memory: HeldMemory, metrics: Metrics,
+        memory: HeldMemory, rate: Rate, metrics: Metrics,
     ) -> None:  # fmt: skip
         self.client = claims.client
         self._claims, self._settings, self._dtype = claims, settings, dtype
         self._engine, self._clients, self._mint = engine, clients, mint
-        self._memory, self._metrics = memory, metrics
+        self._memory, self._rate, self._metrics = memory, rate, metrics
         self._codec = Codec.FP32
         self._training = False
         self._credits = threading.Semaphore(CREDITS)
@@ -111,7 +112,7 @@ class Session:
             self._ended.set()
             self._credits.release()
             self._empty_outbox()
-            self._engine.post(lambda: self._clients.leave(self))
+            self._engine.post(lambda: self._engine.leave(self))
 
     def _send(self, frame: pb.Frame, tensor: torch.Tensor | None, share: Held | None) -> Iterator[bytes]:
         try:
@@ -166,9 +167,12 @@ class Session:
                 f"{pb.Op.Name(request.op)} in a session that does not train", "say so in Hello", "PERMISSION_DENIED"
             )
         self._credits.acquire()
-        if self.gone:
-            return
         limits = self._settings.limits
+        seconds = min(request.deadline_ms / 1000 or limits.queue_seconds, limits.queue_seconds)
+        # what is left of the deadline is for the queue and the layers
+        wait = self._rate.take(self._claims.owner, rows.count * rows.width, seconds / 2) if rows is not None else 0.0
+        if self._ended.wait(wait):
+            return
         # decoding makes a second tensor beside a compressed one
         size = sum(
             tensor.nbytes + tensor.shape[0] * tensor.shape[1] * self._dtype.itemsize for tensor in request.tensors
@@ -180,8 +184,7 @@ class Session:
             share.release()
             raise
         now = time.monotonic()
-        seconds = min(request.deadline_ms / 1000 or limits.queue_seconds, limits.queue_seconds)
-        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds))
+        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds - wait))
 
     def _tensors(self, request: pb.Request, messages: Iterator[bytes]) -> list[torch.Tensor]:
         inbox = Inbox(request)

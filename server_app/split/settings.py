@@ -6,8 +6,14 @@ import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import grpc
+
+from common.certificates import read_authorities, read_pair
 from common.errors import ConfigError
 from common.wire import Codec
+
+MAY_BE_0 = ("graph_bytes", "input_bytes", "tokens_per_second")
+"""Limits for which 0 means something: nothing is held, or no limit."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,12 @@ class Limits:
     tokens : cells (rows times width) of one request. batch_tokens : of a batch over several clients.
     graph_bytes : autograd graphs held for one client between forward and backward; beyond it, forwards are recomputed.
     input_bytes : inputs kept for recomputing, per client; beyond it, the client is asked to send them again.
-    held_bytes : everything held for all clients: graphs, inputs, gradients, messages.
+    cache_bytes : keys and values of what one client generates. sequences : that one session may hold; beyond it, the
+        one used longest ago gives way, and its client sends it again.
+    held_bytes : everything held for all clients: graphs, inputs, gradients, caches, messages.
     micro_batches : of one optimiser step.
+    tokens_per_second : cells per client over time, with a burst of the largest request; 0 sets no limit. What is too
+        fast waits, for half of its deadline at most.
     queue_seconds : a request may wait so long for its turn. payload_seconds : a message may take so long to arrive.
     """
 
@@ -50,10 +60,13 @@ class Limits:
     batch_tokens: int = 1 << 16
     graph_bytes: int = 4 << 30
     input_bytes: int = 1 << 30
+    cache_bytes: int = 4 << 30
+    sequences: int = 16
     held_bytes: int = 16 << 30
     micro_batches: int = 256
     queue_seconds: float = 120.0
     payload_seconds: float = 60.0
+    tokens_per_second: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ class HostSettings:
             (self.optimiser, {"beta1": 0, "beta2": 0, "epsilon": 0, "weight_decay": 0}),
             (
                 self.limits,
-                {limit.name: 0 if limit.name in ("graph_bytes", "input_bytes") else 1e-3 for limit in fields(Limits)},
+                {limit.name: 0 if limit.name in MAY_BE_0 else 1e-3 for limit in fields(Limits)},
             ),
         ):
             for name, bound in least.items():
@@ -122,7 +135,24 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """The server's certificate chain and private key, as PEM files."""
+    """The server's certificate chain and private key, as PEM files.
+
+    Attributes
+    ----------
+    client_ca : authorities of clients' certificates; None asks clients for none.
+    """
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
+
+    def read(self) -> grpc.ServerCredentials:
+        """What gRPC needs of them.
+
+        Raises
+        ------
+        ConfigError : a file cannot be read, a certificate is not valid today, or the key is of another.
+        """
+        chain, key = read_pair(self.certificate, self.key, ("split.certificate", "split.key"))
+        authorities = None if self.client_ca is None else read_authorities(self.client_ca, "split.client-ca")
+        return grpc.ssl_server_credentials([(key, chain)], authorities, require_client_auth=authorities is not None)

@@ -28,6 +28,7 @@ class Claims:
     expires : seconds since the epoch.
     generation : a client's tokens of an older generation are revoked.
     training : whether the bearer may train, or only infer.
+    owner : the common name of the certificate that the bearer must show, where clients have certificates.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Claims:
     expires: float
     generation: int
     training: bool
+    owner: str
 
 
 class Mint:
@@ -53,8 +55,8 @@ class Mint:
         self._generations: dict[str, int] = json.loads(self._file.read_text()) if self._file.exists() else {}
         self._lock = threading.Lock()
 
-    def mint(self, client: str, ttl_s: float, training: bool = True) -> str:
-        """A token for ``client``, good for ``ttl_s`` seconds or until revoked.
+    def mint(self, client: str, ttl_s: float, training: bool = True, owner: str = "") -> str:
+        """A token for ``client``, good for ``ttl_s`` seconds or until revoked; '' makes the client its own owner.
 
         Raises
         ------
@@ -64,7 +66,8 @@ class Mint:
             raise SplitError(f"client is {client!r}", "a token needs a client's name")
         if not (math.isfinite(ttl_s) and ttl_s > 0):
             raise SplitError(f"ttl_s is {ttl_s!r}", "give a positive number of seconds")
-        claims = Claims(self.run, client, time.time() + ttl_s, self._generations.get(client, 0), training)
+        generation = self._generations.get(client, 0)
+        claims = Claims(self.run, client, time.time() + ttl_s, generation, training, owner or client)
         text = base64.urlsafe_b64encode(json.dumps(asdict(claims)).encode()).decode()
         return f"{text}.{self._sign(text)}"
 

@@ -15,6 +15,8 @@ RATIOS = {
     "transport": {None, 50.0},
     "batching": {2.0, 1.3, 0.95, 1.2},
     "cut_cost": {1.0, None},
+    "recovery": {5.0, None},
+    "sessions": {1.01, 0},
 }
 
 
@@ -31,10 +33,12 @@ def test_a_benchmark_prints_one_object_with_ratios_and_targets(name: str, capsys
     assert len(set(cases)) == len(cases)
     for one in report["results"]:
         assert math.isfinite(one["ratio"]) and one["ratio"] >= 0
-        assert one["better"] in ("lower", "higher") and one["unit"] in ("x", "ms")
+        assert one["better"] in ("lower", "higher") and one["unit"] in ("x", "ms", "s", "bytes")
     if name == "cut_cost":
         # not a matter of speed: no weight is missing, none is held twice
         assert report["results"][0]["ratio"] == 1.0
+    if name == "sessions":
+        assert report["results"][1]["ratio"] == 0
 
 
 def test_only_the_full_form_leaves_a_file(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,9 +136,11 @@ def test_a_service_that_lost_steps_is_not_believed(make_host, tmp_path) -> None:
         for _ in range(3):
             RemoteTrunk(link)(hidden()).sum().backward()
             link.step()
+            link.flush()
             host.snapshot()
         RemoteTrunk(link)(hidden()).sum().backward()
         link.step()
+        link.flush()
         # the same round begun anew: the client's token and steps are of one that is over
         token = host.mint("ann", 60)
         host.begin("ann", 1, 0.1, adapter_seed=1)
@@ -221,3 +223,75 @@ def test_a_wrong_answer_is_refused(fault: str) -> None:
         with pytest.raises(SplitError, match=match):
             link.infer(hidden())
     impostor.stop()
+
+
+def steps_answered(**changes: object) -> Callable[[pb.Request], list[bytes]]:
+    """Passes answered as they should be, optimiser steps with ``changes``."""
+
+    def answer(request: pb.Request) -> list[bytes]:
+        if request.op != pb.OP_STEP:
+            return reply(request, torch.zeros(6, WIDTH))
+        return [pb.Frame(reply=pb.Reply(number=request.number, **changes)).SerializeToString()]
+
+    return answer
+
+
+def train_a_step(link: SplitLink) -> int:
+    _, sent = link.forward(hidden())
+    link.backward(sent, hidden())
+    return link.step()
+
+
+def test_a_step_is_not_waited_for_until_it_has_to_be() -> None:
+    asked, answered = threading.Event(), threading.Event()
+    step = steps_answered()
+
+    def answer(request: pb.Request) -> list[bytes]:
+        if request.op == pb.OP_STEP:
+            asked.set()
+            assert answered.wait(5)
+        return step(request)
+
+    impostor = Impostor(answer)
+    with SplitLink(impostor.address, "token", SETTINGS) as link, ThreadPoolExecutor(1) as thread:
+        assert train_a_step(link) == 1 == link.step_number
+        assert asked.wait(5)
+        flushed = thread.submit(link.flush)
+        assert not flushed.done()
+        answered.set()
+        flushed.result(5)
+    impostor.stop()
+
+
+@pytest.mark.parametrize("wait", [SplitLink.flush, SplitLink.close, lambda link: link.infer(hidden())])
+def test_a_refused_step_is_told_to_whoever_waits_for_it_and_once(wait: Callable[[SplitLink], object]) -> None:
+    impostor = Impostor(steps_answered(status=pb.STATUS_INTERNAL, message="half-way"))
+    with SplitLink(impostor.address, "token", SETTINGS) as link:
+        train_a_step(link)
+        with pytest.raises(SplitError, match="half-way: INTERNAL"):
+            wait(link)
+    impostor.stop()
+
+
+def test_a_refused_step_is_told_at_the_end_but_hides_no_other_error() -> None:
+    impostor = Impostor(steps_answered(status=pb.STATUS_INTERNAL, message="half-way"))
+    with pytest.raises(SplitError, match="half-way"):
+        with SplitLink(impostor.address, "token", SETTINGS) as link:
+            train_a_step(link)
+    with pytest.raises(ZeroDivisionError):
+        with SplitLink(impostor.address, "token", SETTINGS) as link:
+            train_a_step(link)
+            raise ZeroDivisionError
+    impostor.stop()
+
+
+def test_a_step_that_cannot_be_made_again_is_not_tried_for_ever(make_host) -> None:  # noqa: F811
+    host = make_host()
+    address = host.start()
+    host.begin("ann", 1, 0.1, adapter_seed=1)
+    with SplitLink(address, host.mint("ann", 60), link_settings("bert", CUT, first_wait=0.001)) as link:
+        trunk = RemoteTrunk(link)
+        trunk(hidden()).sum().backward()
+        link.step(-1.0)
+        with pytest.raises(SplitError, match="refused a repetition: learning_rate is -1.0.*INVALID_ARGUMENT"):
+            trunk(hidden())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.cut import Cut, check_pair, client_side, digest, manifest, read_config, server_side, write_sides
+from common.cut.tensors import tensor_digest
 from common.errors import ModelError
 from tests.common.cut.tiny import LAYERS, batch, load_whole, save_tiny
 
@@ -42,7 +44,7 @@ def test_manifests_of_the_folders_belong_together(tiny, tmp_path: Path) -> None:
     client, server = write_sides(tiny("bert"), CUT, tmp_path)
     own, other = manifest(client, CUT, "client"), manifest(server, CUT, "server")
     check_pair(own, other)
-    assert own.digest == digest(tiny("bert"))
+    assert own.digest == digest(tiny("bert")) == digest(client) == digest(server)
     # one side from its folder, the other from the whole model
     check_pair(own, manifest(tiny("bert"), CUT, "server"))
     with pytest.raises(ModelError, match="digest is"):
@@ -82,5 +84,27 @@ def test_a_cut_manifest_says_what_the_folder_is(tiny, tmp_path: Path) -> None:
     _, server = write_sides(tiny("gpt2"), Cut(2, 1), tmp_path)
     found = json.loads((server / "cut.json").read_text())
     assert {name: found[name] for name in ("side", "k", "m", "layers", "family", "schema")} == {
-        "side": "server", "k": 2, "m": 1, "layers": LAYERS, "family": "gpt2", "schema": 1,
+        "side": "server", "k": 2, "m": 1, "layers": LAYERS, "family": "gpt2", "schema": 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_changed_byte_in_a_sides_folder_is_refused(tiny, tmp_path: Path, side: str) -> None:
+    folder = write_sides(tiny("bert"), CUT, tmp_path)[side == "server"]
+    load = {"client": client_side, "server": server_side}[side]
+    load(folder, CUT)
+    (file,) = folder.glob("*.safetensors")
+    named = {name: tensor.numpy().tobytes() for name, tensor in load_file(file).items() if "pooler" not in name}
+    name = sorted(named)[len(named) // 2]
+    changed = bytearray(file.read_bytes())
+    changed[changed.index(named[name])] ^= 1
+    file.write_bytes(changed)
+    with pytest.raises(ModelError, match=f"tensor {re.escape(repr(name))} in .*{file.name}.* is not the one"):
+        load(folder, CUT)
+    # another model's tensor, with digests that say so: the model's own digest no longer holds
+    manifest_file = folder / "cut.json"
+    told = json.loads(manifest_file.read_text())
+    told["tensors"][name] = tensor_digest(name, load_file(file)[name])
+    manifest_file.write_text(json.dumps(told))
+    with pytest.raises(ModelError, match="digest is"):
+        load(folder, CUT)

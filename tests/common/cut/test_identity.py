@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from common.cut import digest
+from common.cut.identity import joint_digest
 from common.cut.weights import WHOLE_FILE
 from common.home import models_home
 from tests.common.cut.tiny import save_tiny
@@ -42,11 +43,11 @@ def test_values_names_shapes_and_dtypes_matter(tmp_path: Path) -> None:
 
 def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = saved(tmp_path / "model", a=torch.zeros(4))
-    monkeypatch.setattr("common.cut.identity._hash", lambda files: "computed anew")
+    monkeypatch.setattr("common.cut.identity._hash", lambda files: {"a": "computed anew"})
     assert digest(tmp_path / "model") == first
     file = tmp_path / "model" / WHOLE_FILE
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
-    assert digest(tmp_path / "model") == "computed anew"
+    assert digest(tmp_path / "model") == joint_digest({"a": "computed anew"}) != first
 
 
 def test_a_broken_memory_is_no_harm(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from common.cut import Cut, Manifest, check_pair, digest, manifest, read_manifest
+from common.cut.identity import joint_digest
 from common.errors import ModelError
 from tests.common.cut.tiny import save_tiny, tiny_config
 
-CLIENT = Manifest("client", 1, 1, 5, "llama", "d", "c")
+TENSORS = {"a": "1", "b": "2"}
+CLIENT = Manifest("client", 1, 1, 5, "llama", joint_digest(TENSORS), "c", TENSORS)
 
 
 def test_manifest_of_a_whole_folder(tiny) -> None:
@@ -22,7 +24,7 @@ def test_manifest_of_a_whole_folder(tiny) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("k", 2), ("m", 0), ("layers", 6), ("family", "qwen2"), ("digest", "e"), ("config", "e"), ("schema", 2)],
+    [("k", 2), ("m", 0), ("layers", 6), ("family", "qwen2"), ("digest", "e"), ("config", "e"), ("schema", 1)],
 )
 def test_sides_that_differ_are_refused_by_the_field(field: str, value: object) -> None:
     server = replace(CLIENT, side="server")
@@ -56,9 +58,26 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"k": "1"}, {"k": True}, {"digest": 3}, {"schema": 0}, {"side": "middle"}, {"extra": 1}, {"layers": None}],
+    [
+        {"k": "1"},
+        {"k": True},
+        {"digest": 3},
+        {"schema": 0},
+        {"side": "middle"},
+        {"extra": 1},
+        {"layers": None},
+        {"tensors": []},
+        {"tensors": {"a": 1}},
+    ],
 )
 def test_a_malformed_manifest_is_refused(tmp_path: Path, change: dict) -> None:
     (tmp_path / "cut.json").write_text(json.dumps({**asdict(CLIENT), **change}))
     with pytest.raises(ModelError, match=next(iter(change))):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("tensors", [{}, {"a": "1"}, {"a": "1", "b": "3"}])
+def test_digests_of_tensors_that_do_not_make_the_models_are_refused(tmp_path: Path, tensors: dict) -> None:
+    replace(CLIENT, tensors=tensors).write(tmp_path)
+    with pytest.raises(ModelError, match=f"digest is {CLIENT.digest!r}.*its tensors make"):
         read_manifest(tmp_path)

@@ -48,8 +48,6 @@ def test_the_trunk_gets_the_plain_mask_of_its_own_call(tiny) -> None:
 
 def test_calls_that_the_hosted_layers_cannot_serve_are_refused(tiny) -> None:
     client = client_side(tiny("llama"), Cut(1, 1), server_side(tiny("llama"), Cut(1, 1)))
-    with pytest.raises(ModelError, match="use_cache"):
-        client(**batch("right"), use_cache=True)
     with pytest.raises(ModelError, match="two dimensions"):
         client(batch("none")["input_ids"], attention_mask=torch.ones(3, 1, 11, 11, dtype=torch.bool))
     set_trunk(client, lambda hidden, mask, positions: hidden[:, 1:])

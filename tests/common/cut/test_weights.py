@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from common.cut import read_weights
+from common.cut.tensors import tensor_digest
 from common.cut.weights import INDEX_FILE, WHOLE_FILE, tensor_files
 from common.errors import ModelError
 from tests.common.cut.tiny import load_whole, save_tiny
+
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def test_only_the_named_tensors_are_read_whole_or_sharded(tmp_path: Path) -> None:
@@ -66,6 +71,51 @@ def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / WHOLE_FILE).write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00nonsense")
     with pytest.raises(ModelError, match="cannot be read"):
         read_weights(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e5m2])
+def test_a_value_that_is_not_finite_is_found_in_every_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
+    save_file({"good": torch.ones(3).to(dtype), "none": torch.ones(0).to(dtype)}, tmp_path / WHOLE_FILE)
+    assert read_weights(tmp_path, ["good", "none"])["good"].dtype == dtype
+    for wrong in (float("nan"), float("inf"), float("-inf")):
+        save_file({"a": torch.tensor([1.0, wrong, 2.0]).to(dtype)}, tmp_path / WHOLE_FILE)
+        with pytest.raises(ModelError, match="'a'.*not finite"):
+            read_weights(tmp_path, ["a"])
+
+
+def test_a_value_too_large_for_the_dtype_asked_for_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.tensor([1e6])}, tmp_path / WHOLE_FILE)
+    assert read_weights(tmp_path, ["a"], torch.bfloat16)["a"].isfinite().all()
+    with pytest.raises(ModelError, match="'a'.*not finite in torch.float16"):
+        read_weights(tmp_path, ["a"], torch.float16)
+
+
+def test_weights_are_checked_by_their_digests(tmp_path: Path) -> None:
+    stored = {"bert.a": torch.ones(2), "bert.b": torch.zeros(2)}
+    save_file(stored, tmp_path / WHOLE_FILE)
+    digests = {name: tensor_digest(name, tensor) for name, tensor in stored.items()}
+    assert read_weights(tmp_path, ["a", "b"], digests=digests).keys() == {"a", "b"}
+    for wrong in ({}, digests | {"bert.b": digests["bert.a"]}):
+        with pytest.raises(ModelError, match="'bert.[ab]' in .*is not the one"):
+            read_weights(tmp_path, ["a", "b"], digests=wrong)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak of memory from")
+def test_reading_takes_the_weights_memory_and_little_more(tmp_path: Path) -> None:
+    count, nbytes = 24, 4 << 20
+    save_file({f"t{index}": torch.ones(nbytes // 4) for index in range(count)}, tmp_path / WHOLE_FILE)
+    code = f"""
+import re
+from common.cut.tensors import tensor_digest
+from common.cut.weights import read_weights
+def now(name): return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+before = now("VmRSS")
+weights = read_weights({str(tmp_path)!r}, [f"t{{index}}" for index in range({count})])
+print(now("VmHWM") - before)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    taken = int(said.stdout)
+    assert count * nbytes <= taken < 1.5 * count * nbytes
 
 
 @pytest.mark.parametrize("file", ["../model.safetensors", "gone.safetensors", "sub/model.safetensors", 5])

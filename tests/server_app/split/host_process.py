@@ -64,7 +64,8 @@ def die_at(boundary: str, op: str, count: int) -> None:
 def serve(case: dict[str, Any], first: bool) -> None:
     """Serves until SIGTERM."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # blocked rather than handled: it may come before anyone waits for it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     host = host_for(
         Path(case["folder"]), case["kind"], CUT, Path(case["state"]), port=case["port"], limits=LIMITS[case["rung"]]
     )
@@ -73,7 +74,7 @@ def serve(case: dict[str, Any], first: bool) -> None:
         die_at(*case["death"])
     address = host.start()
     print(json.dumps({"address": address, "token": host.mint("ann", 60), "pid": os.getpid()}), flush=True)
-    signal.pause()
+    signal.sigwait({signal.SIGTERM})
     host.stop(0)
 
 

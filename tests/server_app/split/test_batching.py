@@ -70,6 +70,25 @@ def run(host: SplitHost, kind: str, clients: list[str]) -> dict[str, list[Tensor
     return seen
 
 
+def untrained(host: SplitHost) -> dict[str, dict[str, Tensor]]:
+    """What each client's adapter begins with."""
+    for seed, client in enumerate(SHAPES):
+        host.begin(client, 1, 0.02, adapter_seed=seed)
+    return {client: host.adapter(client) for client in SHAPES}
+
+
+def update_error(found: dict[str, Tensor], wanted: dict[str, Tensor], begun: dict[str, Tensor]) -> float:
+    """The norm of the difference between two adapters, relative to that of what training changed.
+
+    Over the adapter as a whole: AdamW divides each element by the root of its own mean square, so where gradients are
+    as small as their rounding, as some of a single tensor are, the steps are as large as elsewhere and differ by 1e-5
+    and more. With an epsilon that outweighs the root the same adapters differ by 1e-7 or less.
+    """
+    assert found.keys() == wanted.keys() == begun.keys()
+    off = torch.stack([(found[name] - wanted[name]).norm() for name in wanted]).norm()
+    return float(off / torch.stack([(wanted[name] - begun[name]).norm() for name in wanted]).norm())
+
+
 def batches(host: SplitHost) -> float:
     """Share of passes that served more than one client."""
     samples = {
@@ -94,22 +113,23 @@ def test_a_mixed_batch_gives_what_each_client_gets_alone(make_host, kind: str, r
              if sample.name == "fellrec_split_backwards_total"}  # fmt: skip
     assert rungs.get(rung, 0) > STEPS
     alone = make_host(kind, CUT, "alone", limits=limits, batch_clients=1)
+    begun = untrained(alone)
     expected = run(alone, kind, list(SHAPES))
     assert batches(alone) == 0
     for client, seen in together.items():
         for found, wanted in zip(seen, expected[client], strict=True):
             assert (found - wanted).norm() <= 1e-5 * wanted.norm()
-        for name, tensor in alone.adapter(client).items():
-            assert (mixed.adapter(client)[name] - tensor).norm() <= 1e-4 * tensor.norm(), name
+        assert update_error(mixed.adapter(client), alone.adapter(client), begun[client]) <= 1e-5
     assert mixed.held_bytes == 0
 
 
-def test_an_absent_client_is_not_touched(make_host) -> None:
-    host = make_host(batch_seconds=TOGETHER)
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_an_absent_client_is_not_touched(make_host, kind: str) -> None:
+    host = make_host(kind, batch_seconds=TOGETHER)
     host.begin("cyd", 0, 0.02, adapter_seed=2)
     host.commit("cyd", 0)
     before = host.adapter("cyd")
-    run(host, "bert", ["ann", "bob"])
+    run(host, kind, ["ann", "bob"])
     assert batches(host) > 0.3
     for name, tensor in host.adapter("cyd").items():
         assert torch.equal(tensor, before[name]), name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import logging
 import queue
 import threading
@@ -12,9 +10,6 @@ from pathlib import Path
 import grpc
 import pytest
 import torch
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from torch import Tensor
 
@@ -26,6 +21,7 @@ from common.pb import split_pb2 as pb
 from common.wire import METHOD
 from server_app.split.host import SplitHost
 from server_app.split.settings import AdamW, HostedLora, Limits, TlsFiles
+from tests.authority import Authority
 from tests.server_app.split.raw import ask, hello, hidden
 from tests.server_app.split.tiny import host_for, link_settings
 
@@ -141,6 +137,7 @@ def test_a_step_that_fails_half_way_spoils_its_round_only(make_host) -> None:
         with pytest.raises(SplitError, match="INTERNAL"):
             # torch cannot convert this one
             link.step(1e38)
+            link.flush()
         with pytest.raises(SplitError, match="half-way"):
             trunk(hidden())
     with pytest.raises(SplitError, match="half-way"):
@@ -298,33 +295,12 @@ def test_nothing_of_an_activation_is_logged_or_stored(
     assert "0.1234" not in caplog.text
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
-    """A certificate for 127.0.0.1 that signs itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fellrec test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    files = TlsFiles(folder / "certificate.pem", folder / "key.pem")
-    files.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files.key.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ))  # fmt: skip
-    return files
-
-
-def test_tls_with_the_servers_certificate(folders, tmp_path: Path, certificate: TlsFiles) -> None:
-    host = host_for(folders["bert"], "bert", CUT, tmp_path, certificate)
+def test_tls_with_the_servers_certificate(folders, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    host = host_for(folders["bert"], "bert", CUT, tmp_path, TlsFiles(*authority.pair("service")))
     address = host.start()
     host.begin("ann", 1, 0.1, adapter_seed=1)
-    root = certificate.certificate.read_bytes()
+    root = authority.path.read_bytes()
     with SplitLink(address, host.mint("ann", 60), SETTINGS, root) as link:
         assert link.infer(hidden()).isfinite().all()
     plain = SplitLink(address, host.mint("ann", 60), link_settings("bert", CUT, attempts=2, first_wait=0.01))
@@ -343,7 +319,7 @@ def test_plain_text_only_on_loopback(make_host) -> None:
 def test_a_missing_certificate_and_a_taken_port_are_named(folders, tmp_path: Path, make_host) -> None:
     nowhere = TlsFiles(tmp_path / "no certificate", tmp_path / "no key")
     host = host_for(folders["bert"], "bert", CUT, tmp_path / "one", nowhere)
-    with pytest.raises(ConfigError, match="no key"):
+    with pytest.raises(ConfigError, match="'split.certificate' = .*no certificate"):
         host.start()
     host.stop(0)
     port = int(make_host().start().rpartition(":")[2])

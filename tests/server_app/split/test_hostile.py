@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -301,6 +302,53 @@ def test_thousands_of_random_frames(served) -> None:
     with SplitLink(address, host.mint("good", 60), link_settings("bert", Cut(1, 1), training=False)) as link:
         assert link.infer(X).isfinite().all()
     host.rollback("mallory")
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_frames_disturb_nobody(make_host) -> None:
+    host, quiet = make_host(limits=LIMITS, batch_clients=1), make_host(state="quiet", limits=LIMITS, batch_clients=1)
+    expected = next(good_steps(quiet, quiet.start()))
+    address = host.start()
+    host.begin("mallory", 1, 0.1, adapter_seed=1)
+    token, dice = host.mint("mallory", 600), random.Random(11)
+    good = [hello(), *FORWARD, *ask(pb.OP_BACKWARD, [X], number=2), *ask(pb.OP_STEP, number=3), *ask(pb.OP_INFER, [X])]
+    outcomes: Counter[str] = Counter()
+    sent = served = 0
+    steps = good_steps(host, address)
+    while sent < 10_000:
+        # right frames keep a session alive, so that wrong ones come in every state it can be in
+        session = [hello()] + [
+            disturbed(dice.choice(good), dice) if dice.random() < 0.5 else dice.choice(good) for _ in range(20)
+        ]
+        sent += len(session)
+        outcomes[Raw(address, token, session, lingers=False).outcome()] += 1
+        if outcomes.total() % 20 == 0:
+            found = next(steps)
+            assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+            served += 1
+    assert served >= 20 and outcomes["INVALID_ARGUMENT"] > 100
+    assert not outcomes.keys() & {"INTERNAL", "UNKNOWN", "UNAVAILABLE", "none"}
+    settled(host)
+    host.rollback("mallory")
+
+
+def good_steps(host: SplitHost, address: str) -> Iterator[list[torch.Tensor]]:
+    """A good client's training round, again and again: what it saw, and the adapter that was committed."""
+    number, begun = 0, None
+    while True:
+        number += 1
+        if begun is not None:
+            host.load_adapter("good", begun)
+        host.begin("good", number, 0.1, adapter_seed=3, fresh_optimiser=True)
+        begun = host.adapter("good")
+        seen = []
+        with SplitLink(address, host.mint("good", 60), link_settings("bert", Cut(1, 1))) as link:
+            for _ in range(2):
+                output, named = link.forward(X)
+                seen += [output, link.backward(named, X)]
+                link.step()
+        host.commit("good", number)
+        yield [*seen, *host.adapter("good").values()]
 
 
 def disturbed(frame: bytes, dice: random.Random) -> bytes:

@@ -18,16 +18,20 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from client_app.link import SplitLink
 from client_app.trunk import RemoteTrunk
+from common.cut import client_side
 from tests.server_app.split.host_process import CUT
 from tests.server_app.split.tiny import (
     SEED,
+    WIDTH,
     batch,
     host_for,
     link_settings,
     loss_of,
+    model_folder,
     optimiser,
     trained,
     trained_client,
@@ -108,7 +112,9 @@ def test_a_killed_host_goes_on_where_it_stood(
     first = json.loads(processes.stdout.readline())
     with SplitLink(first["address"], first["token"], link_settings("bert", CUT, attempts=20)) as link:
         own = train(link, folders["bert"])
-    second = json.loads(processes.stdout.readline())
+        second = json.loads(processes.stdout.readline())
+        # where the host dies after the last reply, this finds out, and what was lost is made again
+        link.infer(torch.zeros(1, 1, WIDTH))
     os.kill(second["pid"], signal.SIGTERM)
     assert json.loads(processes.stdout.readline()) == {"deaths": 1, "status": 0}
 
@@ -122,3 +128,22 @@ def test_a_killed_host_goes_on_where_it_stood(
         assert torch.equal(own[name], expected_own[name]), name
     for name in hosted:
         assert torch.equal(hosted[name], expected_hosted[name]), name
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_host_killed_in_mid_generation_changes_no_token(
+    processes: subprocess.Popen[str], tmp_path: Path, place: str
+) -> None:
+    folder = model_folder("llama", tmp_path / "model", causal=True)
+    case = {"folder": str(folder), "kind": "llama", "state": str(tmp_path / "state"), "port": free_port(),
+            "death": (place, "OP_DECODE", 3), "rung": "graph"}  # fmt: skip
+    inputs = batch(5, left=True)
+    settings = {"max_new_tokens": 8, "min_new_tokens": 8, "num_beams": 4, "do_sample": False}
+    print(json.dumps(case), file=processes.stdin, flush=True)
+    first = json.loads(processes.stdout.readline())
+    with SplitLink(first["address"], first["token"], link_settings("llama", CUT, attempts=20)) as link:
+        found = client_side(folder, CUT, RemoteTrunk(link), True).generate(**inputs, **settings)
+    second = json.loads(processes.stdout.readline())
+    os.kill(second["pid"], signal.SIGTERM)
+    assert json.loads(processes.stdout.readline()) == {"deaths": 1, "status": 0}
+    assert torch.equal(found, AutoModelForCausalLM.from_pretrained(folder).generate(**inputs, **settings))

@@ -164,3 +164,14 @@ def test_large_requests_get_no_more_than_small_ones_where_each_client_waits_for_
             served[one.client] += one.cells
             queue.add(work(one.client, width=width[one.client]))
     assert max(served.values()) <= 1.2 * min(served.values())
+
+
+def test_a_decode_comes_before_a_prefill_and_both_run_alone() -> None:
+    kinds = (pb.OP_FORWARD, pb.OP_BACKWARD, pb.OP_PREFILL, pb.OP_PREFILL, pb.OP_DECODE, pb.OP_DECODE, pb.OP_STEP)
+    queue = scheduler(*(work(f"client {index}", op) for index, op in enumerate(kinds)))
+    batches = []
+    # each waits no longer, so that all are due
+    while isinstance(batch := queue.next(1.0, active=7), list):
+        batches.append([one.request.op for one in batch])
+    assert batches == [[op] for op in reversed(kinds)][:3] + [[pb.OP_PREFILL], [pb.OP_PREFILL], [pb.OP_BACKWARD],
+                                                             [pb.OP_FORWARD]]  # fmt: skip

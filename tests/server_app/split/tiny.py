@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from client_app.link import LinkSettings
 from common.cut import Cut, client_side, read_config, server_side, set_trunk, whole_name
@@ -31,12 +31,12 @@ TARGETS = {
 SEED = 7
 
 
-def model_folder(kind: str, folder: Path) -> Path:
-    """A model of a kind with random weights, saved."""
+def model_folder(kind: str, folder: Path, causal: bool = False) -> Path:
+    """A model of a kind with random weights, saved; ``causal`` gives it a language model head."""
     config = AutoConfig.for_model(kind, **KINDS[kind], pad_token_id=0)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        model = AutoModel.from_config(config)
+        model = (AutoModelForCausalLM if causal else AutoModel).from_config(config)
         for parameter in model.parameters():
             # the library's initialisation makes tiny models almost linear
             nn.init.normal_(parameter, std=0.2)
