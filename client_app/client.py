@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from client_app.cost import client_cost
+from client_app.groundings import exactness, ground_both
 from client_app.holding import Holding
 from client_app.hosted import Hosted, Middle, Whole
 from client_app.items import Shelf, item_matrix
@@ -25,26 +26,28 @@ from client_app.ranking import (
 )
 from client_app.start import Start, start
 from client_app.training import train
-from common.config import ModelConfig, RunConfig, Value
+from common.config import GenerateConfig, ModelConfig, RunConfig, Value
 from common.cut import Cut
 from common.data.split import Part
 from common.errors import DataError, MessageError
+from common.memory_use import memory_limit, peak_memory
 from common.messages import POOL, ClientFacts, EvaluateReport, Task, TrainReport
 from common.recommenders.build import build
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.recommender import Recommender
 from common.recommenders.state import trained_state
 
 log = logging.getLogger("flwr")
 
 
 @lru_cache(maxsize=1)
-def recommender_for(model: ModelConfig, seed: int, cut: Cut | None) -> EncoderRecommender:
+def recommender_for(model: ModelConfig, generate: GenerateConfig, seed: int, cut: Cut | None) -> Recommender:
     """The recommender of this configuration, or the client's side of it; kept while the process lives.
 
     Flower's simulation serves several clients from one process. Only base weights carry over from one to the next:
     every task loads all trained tensors anew, or is refused.
     """
-    return build(model, seed, cut)
+    return build(model, seed, cut, generate)
 
 
 class Client:
@@ -60,8 +63,10 @@ class Client:
         self._holdings = holdings(config, node, task.client)
         self._memories = {h.client: Memory(memory_folder(config, node, task.run, h.client)) for h in self._holdings}
         cut = Cut(config.split.k, config.split.m) if config.split.on else None
-        self._recommender = recommender_for(config.model, config.seed, cut)
+        self._recommender = recommender_for(config.model, config.generate, config.seed, cut)
         self._middle: Middle = Hosted(self._recommender.backbone, task, config, node, training) if cut else Whole()
+        if isinstance(self._recommender, GenerativeRecommender):
+            self._recommender.base_context = self._middle.base
 
     def __enter__(self) -> Client:
         return self
@@ -78,6 +83,7 @@ class Client:
         measured = time.perf_counter()
         rate, middle = task.learning_rate, self._middle
         learned = train(recommender, shelves, config, task.client, task.round, rate, middle.step, middle.ahead)
+        steps = middle.steps()
         trained = time.perf_counter()
         return TrainReport(
             client=task.client,
@@ -87,8 +93,10 @@ class Client:
             examples=learned.examples,
             share=begun.share,
             validation=begun.validation,
-            seconds={"evaluate": measured - clock, "train": trained - measured},
+            seconds={"evaluate": measured - clock, "train": trained - measured, "split": middle.waited()},
             split_bytes=self._middle.traffic(),
+            memory={"peak": peak_memory(), "limit": memory_limit()},
+            hosted_steps=steps,
         )
 
     def evaluate(self) -> EvaluateReport:
@@ -106,6 +114,11 @@ class Client:
             n: rank(scorer, cases, batch) for n, scorer in baseline_scorers(holding, config.model.history).items()
         }
         rankings = {name: summary(metrics, len(cases)) for name, metrics in ranked.items()}
+        generation = {}
+        if isinstance(recommender, GenerativeRecommender):
+            generation = {"exact": exactness(recommender, begun.shelf, cases, config)}
+            if config.generate.compare:
+                rankings |= ground_both(recommender, begun.shelf, cases, config)
         seconds = time.perf_counter() - clock
         self._middle.leave_out()
         return EvaluateReport(
@@ -116,6 +129,7 @@ class Client:
             evidence=asdict(evidence.weights),
             seconds={"evaluate": seconds},
             cost=client_cost(recommender, begun.shelf, config),
+            generation=generation,
         )
 
     def _start(self) -> tuple[Start, list[Holding]]:

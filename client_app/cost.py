@@ -6,17 +6,18 @@ from client_app.items import Shelf
 from common.config import RunConfig
 from common.cut import Cut, cost
 from common.memory_use import peak_memory
-from common.models import resolve
-from common.recommenders.encoder import EncoderRecommender, flops_per_step
+from common.models import DTYPES, resolve
+from common.recommenders.recommender import Recommender, flops_per_step
 
 
-def client_cost(recommender: EncoderRecommender, shelf: Shelf, config: RunConfig) -> dict[str, float]:
+def client_cost(recommender: Recommender, shelf: Shelf, config: RunConfig) -> dict[str, float]:
     """The client's part of ``cost`` in ``result.json``; hosted layers, if there are any, are to be out of the way.
 
     Parameters are those that this process holds, operations those of one training step as torch counts them, peak memory
-    is that of the whole process. Base weights are counted from their shapes, in bytes of fp32.
+    is that of the whole process. Base weights are counted from their shapes, in bytes of the type they are held in.
     """
-    weights = cost(resolve(config.model.name), Cut(config.split.k, config.split.m))
+    model, cut = config.model, Cut(config.split.k, config.split.m)
+    weights = cost(resolve(model.name), cut, model.recommender == "generative", DTYPES[model.dtype])
     trained = sum(parameter.numel() for parameter in recommender.parameters() if parameter.requires_grad)
     return {
         "parameters": sum(parameter.numel() for parameter in recommender.parameters()),
@@ -29,7 +30,7 @@ def client_cost(recommender: EncoderRecommender, shelf: Shelf, config: RunConfig
     }
 
 
-def _flops(recommender: EncoderRecommender, shelf: Shelf, config: RunConfig) -> int:
+def _flops(recommender: Recommender, shelf: Shelf, config: RunConfig) -> int:
     examples = shelf.holding.examples(config, 1)
     rows = range(min(config.train.batch_size, len(examples)))
     histories, targets = [examples.histories[row] for row in rows], examples.targets[: len(rows)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,8 +17,12 @@ from common.config import RunConfig
 from common.data.split import Cases, Part
 from common.messages import Ranking
 from common.metrics import METRICS, RankingMetrics, ranks
-from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.evidence import MOST_USERS, Evidence
+from common.recommenders.recommender import Recommender
+
+log = logging.getLogger("flwr")
+PROGRESS_SECONDS = 15.0
+"""Between two lines of progress."""
 
 Scorer = Callable[[Sequence[np.ndarray]], Tensor | np.ndarray]
 """Histories in, scores [users, n_items] out."""
@@ -24,24 +30,47 @@ Scorer = Callable[[Sequence[np.ndarray]], Tensor | np.ndarray]
 
 def rank(scorer: Scorer, cases: Cases, batch: int) -> RankingMetrics:
     """Ranks every case's targets, ``batch`` users at a time: memory never grows with users x items."""
-    return judge(scorer, cases, batch)[0]
+    metrics = RankingMetrics()
+    for rows in _chunks(cases, batch):
+        metrics.add(ranks(scorer(cases.histories[rows]), cases.targets[rows], cases.seen[rows]))
+    return metrics
 
 
-def judge(scorer: Scorer, cases: Cases, batch: int) -> tuple[RankingMetrics, np.ndarray]:
-    """The ranking, and per user the mean log-likelihood of the targets under the softmax over the catalogue, float64 [users]."""
-    metrics, likelihoods = RankingMetrics(), []
+def judge(recommender: Recommender, shelf: Shelf, cases: Cases, batch: int) -> tuple[RankingMetrics, np.ndarray]:
+    """The ranking, and per user the mean log-likelihood of the targets, float64 [users]."""
+    metrics, found, scorer = RankingMetrics(), [], recommender_scorer(recommender, shelf)
+    for rows in _chunks(cases, batch):
+        scores = scorer(cases.histories[rows])
+        metrics.add(ranks(scores, cases.targets[rows], cases.seen[rows]))
+        found.append(_likelihoods(recommender, shelf, cases, rows, scores))
+    return metrics, np.concatenate(found or [np.empty(0)])
+
+
+def likelihoods(recommender: Recommender, shelf: Shelf, cases: Cases, batch: int) -> np.ndarray:
+    """Per user the mean log-likelihood of the targets, float64 [users], without a ranking."""
+    return np.concatenate([_likelihoods(recommender, shelf, cases, rows) for rows in _chunks(cases, batch)])
+
+
+@torch.no_grad()
+def _likelihoods(
+    recommender: Recommender, shelf: Shelf, cases: Cases, rows: slice, scores: Tensor | None = None
+) -> np.ndarray:
+    recommender.eval()
+    return recommender.log_likelihoods(cases.histories[rows], cases.targets[rows], shelf.texts, shelf.items, scores)
+
+
+def _chunks(cases: Cases, batch: int) -> Iterator[slice]:
+    """Row ranges of ``batch`` users; where it takes long, the log says how far it is."""
+    began = told = time.monotonic()
     for start in range(0, len(cases), batch):
-        rows = slice(start, start + batch)
-        scores, targets = scorer(cases.histories[rows]), cases.targets[rows]
-        metrics.add(ranks(scores, targets, cases.seen[rows]))
-        logs = torch.log_softmax(torch.as_tensor(scores).double(), dim=-1)
-        likelihoods += [
-            row[torch.as_tensor(t, dtype=torch.int64)].mean().item() for row, t in zip(logs, targets, strict=True)
-        ]
-    return metrics, np.array(likelihoods)
+        yield slice(start, start + batch)
+        done, now = min(start + batch, len(cases)), time.monotonic()
+        if now - told > PROGRESS_SECONDS:
+            told = now
+            log.info("ranked for %d of %d users, %.1f ms each", done, len(cases), 1000 * (now - began) / done)
 
 
-def recommender_scorer(recommender: EncoderRecommender, shelf: Shelf) -> Scorer:
+def recommender_scorer(recommender: Recommender, shelf: Shelf) -> Scorer:
     """The model's scores, without gradient and dropout."""
 
     @torch.no_grad()
@@ -79,8 +108,7 @@ def rank_with_evidence(
 ) -> tuple[RankingMetrics, RankingMetrics]:
     """The ranking that is served, and the model's alone, from one pass of the model."""
     served, alone = RankingMetrics(), RankingMetrics()
-    for start in range(0, len(cases), batch):
-        rows = slice(start, start + batch)
+    for rows in _chunks(cases, batch):
         scores = np.asarray(model(cases.histories[rows]))
         alone.add(ranks(scores, cases.targets[rows], cases.seen[rows]))
         blended = evidence.blend(scores, cases.histories[rows])

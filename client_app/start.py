@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from client_app.holding import Holding
 from client_app.items import Shelf, frozen_in, item_matrix
 from client_app.memory import Memory
-from client_app.ranking import judge, recommender_scorer, summary
+from client_app.ranking import judge, likelihoods, summary
 from common.config import RunConfig
 from common.data.split import Part
 from common.low_rank import Merge
 from common.messages import Ranking, Task
 from common.own_share import SHARES, choose_share, interpolate
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.recommender import Index, Recommender
 from common.recommenders.state import load_trained
-from common.recommenders.text import ItemTexts
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class Start:
 
 
 def start(
-    recommender: EncoderRecommender,
+    recommender: Recommender,
     holding: Holding,
-    texts: ItemTexts,
+    texts: Index,
     task: Task,
     memory: Memory,
     config: RunConfig,
@@ -50,8 +49,8 @@ def start(
     use(0.0)
     shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, task.round))
     cases = holding.cases(Part.VALID, config.evaluate.valid_users, config.seed)
-    scorer, batch = recommender_scorer(recommender, shelf), config.evaluate.batch_size
-    measured, base = judge(scorer, cases, batch)
+    batch = config.evaluate.batch_size
+    measured, base = judge(recommender, shelf, cases, batch)
     share = 0.0
     if task.own is not None and len(cases):
         merge: Merge = config.fellrec.merge
@@ -59,12 +58,12 @@ def start(
         for candidate in SHARES:
             load_trained(recommender, interpolate(task.adapter, task.own, candidate, merge))
             use(candidate)
-            gains[candidate] = judge(scorer, cases, batch)[1] - base
+            gains[candidate] = likelihoods(recommender, shelf, cases, batch) - base
         share = choose_share(gains, config.fellrec.own_margin)
         load_trained(recommender, interpolate(task.adapter, task.own, share, merge))
         use(share)
         if share:
-            if not frozen_in(config, task.round):
+            if recommender.items_are_trained and not frozen_in(config, task.round):
                 shelf.items = recommender.encode_items(texts, batch)
-            measured, _ = judge(scorer, cases, batch)
+            measured, _ = judge(recommender, shelf, cases, batch)
     return Start(shelf, share, summary(measured, len(cases)))

@@ -15,7 +15,7 @@ from client_app.items import Shelf, frozen_in
 from common.config import RunConfig
 from common.data.split import TrainingExamples
 from common.errors import ModelError
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.recommender import Recommender
 from common.seeds import derive
 
 
@@ -28,7 +28,7 @@ class Learned:
 
 
 def train(
-    recommender: EncoderRecommender,
+    recommender: Recommender,
     shelves: Sequence[Shelf],
     config: RunConfig,
     client: str,
@@ -61,7 +61,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "dropout", client, round_number))
         for epoch in range(config.train.local_epochs):
-            if epoch and not frozen:
+            if epoch and recommender.items_are_trained and not frozen:
                 for shelf in shelves:
                     shelf.items = recommender.encode_items(shelf.texts, config.evaluate.batch_size)
             shuffle = np.random.default_rng(derive(config.seed, "batches", client, round_number, epoch))
@@ -95,7 +95,7 @@ def _batches(sizes: Sequence[int], batch: int, shuffle: np.random.Generator) -> 
 
 
 def _losses(
-    recommender: EncoderRecommender,
+    recommender: Recommender,
     shelf: Shelf,
     examples: TrainingExamples,
     rows: np.ndarray,

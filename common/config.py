@@ -49,8 +49,20 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The backbone, its text, and which of its tensors are trained."""
 
-    recommender: Literal["encoder"] = Field("encoder", description="which recommender")
-    name: str = Field("embedded", min_length=1, description="'embedded', a local folder, or a hub name")
+    recommender: Literal["encoder", "generative", "click"] = Field(
+        "encoder",
+        description="read users and items as vectors, ask a causal model for a title in words, or tell clicks from attributes",
+    )
+    name: str = Field(
+        "embedded",
+        min_length=1,
+        description="'embedded', home:NAME (made by `fellrec pretrain`), a local folder, or a hub name",
+    )
+    dtype: Literal["fp32", "bf16"] = Field("fp32", description="in which base weights are held and computed with")
+    quantise: Literal["none", "int8", "int4"] = Field(
+        "none", description="base weights in 8 or 4 bits, by bitsandbytes; with split.on = false only"
+    )
+    checkpointing: bool = Field(False, description="compute a layer's inner values anew on the way back: less memory")
     adapter: Literal["lora", "full"] = Field("lora", description="low-rank adapters, or full fine-tuning")
     lora_rank: Count = Field(8, description="rank r of the adapters")
     lora_alpha: Positive = Field(16.0, description="scale of the adapters: alpha / r")
@@ -66,8 +78,28 @@ class ModelConfig(Section):
     )
     history: Count = Field(8, description="newest items of the history that are read")
     max_tokens: Annotated[int, Field(ge=8)] = Field(96, description="tokens of a user at most")
-    item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item at most")
+    item_tokens: Annotated[int, Field(ge=2)] = Field(24, description="tokens of an item, or of its title, at most")
     temperature: Positive = Field(0.05, description="scores are cosine / temperature")
+
+
+class GenerateConfig(Section):
+    """The generative recommender (BIGRec): how it asks, and how words become items."""
+
+    instruction: str = Field(
+        "Given a list of items that the user has liked before, please recommend a new item that the user will like.",
+        min_length=1,
+        description="the task, as the prompt says it",
+    )
+    grounding: Literal["distance", "trie"] = Field(
+        "distance",
+        description="rank by the distance of titles to what was generated, or let beams spell titles of the catalogue only",
+    )
+    embedding: Literal["last", "mean"] = Field(
+        "last", description="of a title, for distances: its last token's hidden state, or the mean over its tokens"
+    )
+    compare: bool = Field(False, description="measure both ways of grounding at the end")
+    beams: Count = Field(4, description="beams of the search; with grounding 'trie' also the titles that get a score")
+    loss_on: Literal["answer", "all"] = Field("answer", description="tokens that are learned: the answer's, or all")
 
 
 class SplitConfig(Section):
@@ -85,6 +117,15 @@ class SplitConfig(Section):
     advertise: str = Field("", description="host:port that clients are told; '' tells the one listened on")
     certificate: str = Field("", description="the server's certificate chain, PEM; '' is plaintext, on loopback only")
     key: str = Field("", description="the server's private key, PEM")
+    client_ca: str = Field(
+        "", description="authorities of clients' certificates, PEM; '' asks for none; a common name is the client's name"
+    )
+    tokens_per_second: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="tokens, padding included, that a client may send in the long run; 0: any number"
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="loopback port of the service's Prometheus metrics; 0: none"
+    )
 
 
 class TrainConfig(Section):
@@ -106,8 +147,10 @@ class EvaluateConfig(Section):
     """How much is measured, and how what is served is put together."""
 
     valid_users: CountOrAll = Field(128, description="validation users per client and round; 0 takes all")
-    evidence: Literal["none", "popularity", "neighbours"] = Field(
-        "none", description="the client's own counts, or counts and item-kNN, blended in when it serves"
+    evidence: Literal["none", "popularity", "neighbours", "injection"] = Field(
+        "none",
+        description="the client's own counts, or counts and item-kNN, blended in when it serves; or BIGRec's injection of"
+        " counts into distances",
     )
     test_users: CountOrAll = Field(0, description="test users per client at the end; 0 takes all")
     batch_size: Count = Field(64, description="users or items per encoding")
@@ -117,7 +160,12 @@ class FederationConfig(Section):
     """Who must answer, and how long the server waits."""
 
     quorum: Share = Field(0.6, description="share of the invited clients whose answers a round needs")
-    timeout: Positive = Field(3600.0, description="seconds that a round may take")
+    timeout: Positive = Field(
+        3600.0, description="seconds that a round may take at most; later rounds wait as long as earlier ones suggest"
+    )
+    stragglers: Annotated[float, Field(ge=0)] = Field(
+        3.0, description="once the quorum is met, how many times as long the rest may take; 0: until the time-out"
+    )
     min_clients: Count = Field(1, description="clients that the first round waits for")
     nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
     patience: CountOrAll = Field(
@@ -128,8 +176,8 @@ class FederationConfig(Section):
 class StrategyConfig(Section):
     """Which assignment of scopes and rules (see ``server_app.strategies``)."""
 
-    name: Literal["fellrec", "fellrec-paper", "fedavg", "fedprox", "local", "centralised"] = Field(
-        "fellrec", description="the strategy"
+    name: Literal["fellrec", "fellrec-paper", "fedavg", "fedprox", "local", "centralised", "fedpa"] = Field(
+        "fellrec", description="the strategy; a click model goes with fedpa, fedavg or local"
     )
     average_rounds: Count = Field(3, description="the last rounds whose mixed adapters are averaged for the result")
 
@@ -168,6 +216,52 @@ class FedProxConfig(Section):
     mu: Positive = Field(0.01, description="weight of the proximal term mu / 2 |P - P_received|^2")
 
 
+class ClickConfig(Section):
+    """The click model: which users are clients, and what they are grouped by; its shape is the warm start's."""
+
+    open_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, description="share of the users whom the warm start was made from; they are no clients"
+    )
+    division: CountOrAll = Field(0, description="seed of the division into open users and clients")
+    group_by: str = Field("", description="comma-separated user attributes that make groups; '' takes all")
+
+
+class FedpaConfig(Section):
+    """The settings of ``fedpa`` (and the learning rates of a click model under ``fedavg`` and ``local``)."""
+
+    rank: Count = Field(4, description="of every low-rank path")
+    alpha: Positive = Field(4.0, description="scale of the paths: alpha / rank")
+    common_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.7, description="the gate's weight for the common path at the start"
+    )
+    gate_width: str = Field("8,4", description="hidden width of each layer's gate, or one for all")
+    user_adapter: bool = Field(True, description="a user-level path, private to each client")
+    group_adapters: bool = Field(True, description="a group-level path for each grouping attribute")
+    gate: bool = Field(True, description="weigh the paths input by input; off: add them up")
+    private_learning_rate: Positive = Field(0.03, description="Adam on the client: user embeddings, user-level path")
+    shared_learning_rate: Positive = Field(0.003, description="Adam on the server: gates and output layer")
+    group_learning_rate: Positive = Field(
+        0.01, description="Adam on the server: group-level paths; under 'local' the client's, gates and output included"
+    )
+    pull: Annotated[float, Field(ge=0)] = Field(
+        3.0, description="of private tensors to their start, divided by the client's training rows"
+    )
+
+
+class PrivacyConfig(Section):
+    """Local differential privacy of what clients upload; for click models."""
+
+    mechanism: Literal["none", "laplace", "gaussian"] = Field(
+        "none", description="noise that a client adds to its clipped upload"
+    )
+    epsilon: Positive = Field(8.0, description="what all rounds cost a client together; each has its share")
+    delta: Annotated[float, Field(gt=0, lt=1)] = Field(1e-5, description="of the Gaussian mechanism")
+    clip: Positive = Field(1.0, description="greatest norm of an upload: L1 for Laplace, L2 for the Gaussian")
+    max_epsilon: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="a release that would pass it does not leave, resumes included; 0: as 'privacy.epsilon'"
+    )
+
+
 class RunConfig(Section):
     """Everything that decides a run."""
 
@@ -179,6 +273,7 @@ class RunConfig(Section):
     num_server_rounds: Count = Field(4, description="rounds")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    generate: GenerateConfig = GenerateConfig()
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -187,6 +282,9 @@ class RunConfig(Section):
     fellrec: FellrecConfig = FellrecConfig()
     fedavg: FedAvgConfig = FedAvgConfig()
     fedprox: FedProxConfig = FedProxConfig()
+    click: ClickConfig = ClickConfig()
+    fedpa: FedpaConfig = FedpaConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
 
 
 def from_flat(flat: Mapping[str, Value]) -> RunConfig:
@@ -270,9 +368,98 @@ def _refuse_split_conflicts(config: RunConfig) -> None:
         raise ConfigError(
             f"'split.certificate' = {split.certificate!r} and 'split.key' = {split.key!r}", "give both, or neither"
         )
+    if split.client_ca and not split.certificate:
+        raise ConfigError(
+            f"'split.client-ca' = {split.client_ca!r} without TLS", "give 'split.certificate' and 'split.key' too"
+        )
+    if split.metrics_port and split.metrics_port == split.port:
+        raise ConfigError(
+            f"'split.metrics-port' = {split.metrics_port!r} is 'split.port' too", "give each a port of its own"
+        )
+
+
+def _refuse_recommender_conflicts(config: RunConfig) -> None:
+    model, generative = config.model, config.model.recommender == "generative"
+    if model.quantise != "none" and (config.split.on or model.adapter == "full"):
+        raise ConfigError(
+            f"'model.quantise' = {model.quantise!r} with 'split.on' = {config.split.on!r} and 'model.adapter' ="
+            f" {model.adapter!r}",
+            "quantised weights cannot be cut or trained: set 'split.on' to false and 'model.adapter' to 'lora'",
+        )
+    if model.quantise != "none" and not generative:
+        raise ConfigError(f"'model.quantise' = {model.quantise!r} is for causal models", "set it to 'none'")
+    if generative and model.positions == "recformer":
+        raise ConfigError("'model.positions' = 'recformer' is for encoders", "set it to 'model'")
+    if generative and config.train.freeze_items_from:
+        raise ConfigError(
+            f"'train.freeze-items-from' = {config.train.freeze_items_from!r}, but a generative recommender trains no items",
+            "set it to 0",
+        )
+    if config.evaluate.evidence == "injection" and not (generative and config.generate.grounding == "distance"):
+        raise ConfigError(
+            "'evaluate.evidence' = 'injection' weighs distances to what was generated",
+            "set 'model.recommender' to 'generative' and 'generate.grounding' to 'distance', or choose 'popularity'",
+        )
+
+
+CLICK_STRATEGIES = ("fedpa", "fedavg", "local")
+"""What a click model goes with."""
+
+
+def _refuse_click_conflicts(config: RunConfig) -> None:
+    strategy, fedpa, sets = config.strategy.name, config.fedpa, config.data.sets.split()
+    if config.split.on:
+        raise ConfigError("'split.on' = True, but a click model has no layers to host", "set 'split.on' to false")
+    if strategy not in CLICK_STRATEGIES:
+        raise ConfigError(
+            f"'strategy.name' = {strategy!r} does not go with 'model.recommender' = 'click'",
+            f"choose one of {', '.join(CLICK_STRATEGIES)}",
+        )
+    if len(sets) != 1 or ":" in sets[0] or "+" in sets[0]:
+        raise ConfigError(
+            f"'data.sets' = {config.data.sets!r}: a click model learns from one click log, one client for each user",
+            "name the log alone, as in 'kuaisar-r'",
+        )
+    if config.model.name == "embedded":
+        raise ConfigError(
+            "'model.name' = 'embedded' is no click model",
+            "make one with `fellrec pretrain SET --open 0.25 --as NAME`, and set 'model.name' to 'home:NAME'",
+        )
+    widths = [width.strip() for width in fedpa.gate_width.split(",")]
+    if not all(width.isascii() and width.isdigit() and int(width) for width in widths):
+        raise ConfigError(
+            f"'fedpa.gate-width' = {fedpa.gate_width!r} is no list of widths", "write '8,4', or one for all layers"
+        )
+    if strategy != "fedavg" and not (fedpa.user_adapter or fedpa.group_adapters):
+        raise ConfigError(
+            "'fedpa.user-adapter' = False and 'fedpa.group-adapters' = False leave no adapter", "switch one on"
+        )
+    if config.privacy.mechanism != "none" and strategy == "local":
+        raise ConfigError(
+            f"'privacy.mechanism' = {config.privacy.mechanism!r}, but nothing leaves a client under 'local'",
+            "set it to 'none'",
+        )
+
+
+def _refuse_click_settings(config: RunConfig) -> None:
+    if config.strategy.name == "fedpa":
+        raise ConfigError(
+            f"'strategy.name' = 'fedpa' is for click models, not for 'model.recommender' = {config.model.recommender!r}",
+            "set 'model.recommender' to 'click', or choose another strategy",
+        )
+    if config.privacy.mechanism != "none":
+        raise ConfigError(
+            f"'privacy.mechanism' = {config.privacy.mechanism!r} is for click models, not for 'model.recommender' ="
+            f" {config.model.recommender!r}",
+            "set it to 'none'",
+        )
 
 
 def _refuse_conflicts(config: RunConfig) -> None:
+    if config.model.recommender == "click":
+        _refuse_click_conflicts(config)
+    else:
+        _refuse_click_settings(config)
     if config.split.on:
         _refuse_split_conflicts(config)
     if config.run_name == "latest":
@@ -290,6 +477,7 @@ def _refuse_conflicts(config: RunConfig) -> None:
             f"'model.max-tokens' = {model.max_tokens!r} cannot hold one item of 'model.item-tokens' = {model.item_tokens!r}",
             f"set 'model.max-tokens' to at least {model.item_tokens + 2}",
         )
+    _refuse_recommender_conflicts(config)
     if train.freeze_items_from > config.num_server_rounds:
         raise ConfigError(
             f"'train.freeze-items-from' = {train.freeze_items_from!r} is after the last round, "

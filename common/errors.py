@@ -71,3 +71,9 @@ class SplitError(FellrecError):
     """The split service refused a request, or could not be reached."""
 
     code = "FR700"
+
+
+class RequestError(FellrecError):
+    """A request to an HTTP interface is not what it must be, comes from elsewhere, or comes too often."""
+
+    code = "FR800"

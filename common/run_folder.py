@@ -124,21 +124,38 @@ class RunFolder:
         return from_flat(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
 
     def save_checkpoint(self, round_number: int, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Writes the state after a round as one folder that is there whole or not at all; keeps the last two."""
+        """Writes the state after a round as one folder that is there whole or not at all; keeps the last two.
+
+        Raises
+        ------
+        RunError : it cannot be written, for want of room say; the checkpoint before is untouched.
+        """
         final = self.path / "checkpoints" / f"round-{round_number:04d}"
         partial = final.with_name(f".{final.name}.{os.getpid()}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        # Clients that were given the same adapter share its tensors in memory; a file holds each name by itself.
-        save_file(
-            {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
-            partial / "tensors.safetensors",
-        )
-        (partial / "manifest.json").write_text(
-            json.dumps({"schema": 1, "round": round_number, **manifest}), encoding="utf-8"
-        )
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
+        text = json.dumps({"schema": 1, "round": round_number, **manifest})
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + len(text)
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            # Clients that were given the same adapter share its tensors in memory; a file holds each name by itself.
+            save_file(
+                {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
+                partial / "tensors.safetensors",
+            )
+            (partial / "manifest.json").write_text(text, encoding="utf-8")
+            for written in (*partial.iterdir(), partial):
+                _flush(written)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+            _flush(final.parent)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            free = shutil.disk_usage(self.path).free
+            raise RunError(
+                f"the checkpoint of round {round_number!r} cannot be written to {str(final)!r}: {error};"
+                f" it takes {needed:,} bytes, {free:,} are free",
+                f"make room there, then set resume = true to go on after round {round_number - 1}",
+            ) from error
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -212,3 +229,12 @@ class RunFolder:
         partial.unlink(missing_ok=True)
         partial.symlink_to(self.path.name)
         os.replace(partial, link)
+
+
+def _flush(path: Path) -> None:
+    """Sees to it that a file, or a folder's list of names, survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,16 +11,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import start_http_server
-
-from client_app.hosted import Hosted
+from client_app.hosted import CERTIFICATE, KEY, ROOT, Hosted
 from common.config import RunConfig
 from common.cut import Cut
 from common.errors import RunError
 from common.low_rank import Adapter
 from common.messages import Doors, Task
 from common.recommenders.build import build
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.recommender import Recommender
 from common.recommenders.state import load_trained, trained_state
 from common.run_folder import RunFolder
 from common.version import app_identity
@@ -35,9 +34,7 @@ class Service:
     tokens: dict[str, Path]
 
 
-def serve(
-    folder: RunFolder, config: RunConfig, hours: float, metrics_port: int, told: Callable[[Service], None]
-) -> None:
+def serve(folder: RunFolder, config: RunConfig, hours: float, told: Callable[[Service], None]) -> None:
     """Serves a run's hosted layers until the process is asked to end; ``told`` hears of the :class:`Service`.
 
     Raises
@@ -57,34 +54,44 @@ def serve(
         tokens = {}
         for client in clients:
             doors = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)
-            tokens[client] = _kept(folder.path / "tokens" / f"{client}.token", doors.tokens[0.0])
-        if metrics_port:
-            start_http_server(metrics_port, "127.0.0.1", hosting.metrics)
+            tokens[client] = keep_token(folder.path / "tokens" / f"{client}.token", doors.tokens[0.0])
         told(Service(hosting.address, tokens))
         ended.wait()
 
 
-def whole_recommender(config: RunConfig, adapter: Adapter) -> EncoderRecommender:
+def whole_recommender(config: RunConfig, adapter: Adapter) -> Recommender:
     """The recommender with all layers here."""
-    recommender = build(config.model, config.seed)
+    recommender = build(config.model, config.seed, generate=config.generate)
     load_trained(recommender, adapter)
     return recommender
 
 
 def split_recommender(
-    config: RunConfig, run: str, client: str, adapter: Adapter, address: str, token: str, root_certificate: str = ""
-) -> tuple[EncoderRecommender, Hosted]:
+    config: RunConfig,
+    run: str,
+    client: str,
+    adapter: Adapter,
+    address: str,
+    token: str,
+    root_certificate: str = "",
+    certificate: str = "",
+    key: str = "",
+) -> tuple[Recommender, Hosted]:
     """The client's side of the recommender, its middle layers at a service; the second is to be closed."""
-    recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m))
+    recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m), config.generate)
     load_trained(recommender, {name: adapter[name] for name in trained_state(recommender)})
     task = Task(app_identity(), run, client, 0, {}, doors=Doors(address, {0.0: token}))
-    hosted = Hosted(recommender.backbone, task, config, {"split-root-certificate": root_certificate}, training=False)
+    node = {ROOT: root_certificate, CERTIFICATE: certificate, KEY: key}
+    hosted = Hosted(recommender.backbone, task, config, node, training=False)
     hosted.use(0.0)
+    if isinstance(recommender, GenerativeRecommender):
+        recommender.base_context = hosted.base
     return recommender, hosted
 
 
-def _kept(path: Path, token: str) -> Path:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+def keep_token(path: Path, token: str) -> Path:
+    """Writes a token to a file that only its owner reads, in place of what was there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(token)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.config import RunConfig, from_flat
-from common.errors import FellrecError
+from common.errors import FellrecError, RunError
+from common.events import EventLog
 from common.recommenders.build import origin
 from common.run_folder import RunFolder
 from common.table import result_table
@@ -51,12 +52,18 @@ def main(grid: Grid, context: Context) -> None:
         result = result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
         folder.save_result(result)
     except FellrecError as error:
-        log.write("run_failed", code=error.code, reason=str(error))
+        _failed(log, error.code, str(error))
         raise
     except Exception as error:
-        log.write("run_failed", code="FR999", reason=f"unexpected {type(error).__name__}: {error}")
+        _failed(log, "FR999", f"unexpected {type(error).__name__}: {error}")
         raise
     log.write("run_ended", table=result_table(result), result=str(folder.path / "result.json"))
+
+
+def _failed(log: EventLog, code: str, reason: str) -> None:
+    # a log that cannot be written must not hide why the run fails
+    with suppress(RunError):
+        log.write("run_failed", code=code, reason=reason)
 
 
 def _folder(config: RunConfig, unique: str) -> RunFolder:

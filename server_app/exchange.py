@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -12,8 +13,21 @@ PAUSE = 0.2
 """Seconds between two looks for replies."""
 
 
+@dataclass(frozen=True)
+class Stragglers:
+    """Once ``enough`` replies are here, the rest get ``factor`` times as long as these took, and ``least`` seconds anyway."""
+
+    enough: int
+    factor: float
+    least: float = 30.0
+
+
 def exchange(
-    grid: Grid, messages: Iterable[Message], timeout: float, arrived: Callable[[Message], None] | None = None
+    grid: Grid,
+    messages: Iterable[Message],
+    timeout: float,
+    arrived: Callable[[Message], None] | None = None,
+    stragglers: Stragglers | None = None,
 ) -> list[Message]:
     """Sends the messages and waits for their replies, ``timeout`` seconds at most.
 
@@ -21,7 +35,8 @@ def exchange(
     of their arrival.
     """
     waiting = {identity for identity in grid.push_messages(list(messages)) if identity}
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     replies: list[Message] = []
     while waiting and time.monotonic() < deadline:
         fresh = list(grid.pull_messages(sorted(waiting)))
@@ -30,6 +45,10 @@ def exchange(
             if arrived is not None:
                 arrived(reply)
         replies += fresh
+        if fresh and stragglers is not None and len(replies) >= stragglers.enough:
+            taken = time.monotonic() - began
+            deadline = min(deadline, began + taken + max(stragglers.least, stragglers.factor * taken))
+            stragglers = None
         if waiting and not fresh:
             time.sleep(PAUSE)
     return replies

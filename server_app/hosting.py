@@ -6,13 +6,16 @@ client of the service, with a token of its own: the one that the client chose is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from common.adapters.lora import targets_of
 from common.config import RunConfig, SplitConfig
 from common.cut import Cut, digest, owner, read_config, server_side, whole_name
-from common.errors import ConfigError
+from common.errors import FellrecError
 from common.low_rank import Adapter
 from common.messages import Doors
 from common.models import DTYPES, resolve
@@ -20,6 +23,7 @@ from common.recommenders.build import causal
 from server_app.split.host import SplitHost
 from server_app.split.page import MetricsPage
 from server_app.split.settings import AdamW, HostedLora, HostSettings, Limits, TlsFiles
+from server_app.supervised import SupervisedHost
 
 
 class Hosting:
@@ -29,6 +33,7 @@ class Hosting:
     ------
     ModelError : the model cannot be cut as the configuration asks.
     ConfigError : the service or its metrics cannot listen as the configuration asks.
+    RunError : the state folder cannot be written.
     """
 
     def __init__(self, config: RunConfig, run: str, state: Path) -> None:
@@ -48,27 +53,32 @@ class Hosting:
             optimiser=AdamW(weight_decay=config.train.weight_decay),
             limits=Limits(tokens_per_second=split.tokens_per_second),
             address=split.host,
-            port=split.port,
             batch_clients=split.batch_clients,
         )
-        trunk = server_side(folder, self._cut, DTYPES[model.dtype])
-        self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
-        self._host = SplitHost(
-            trunk, settings, state, tls, lambda path: whole_name(path, "server", self._cut, self._config, causal(model))
-        )
+
+        def make(port: int) -> SplitHost:
+            trunk = server_side(folder, self._cut, DTYPES[model.dtype])
+            self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
+            return SplitHost(
+                trunk, replace(settings, port=port), state, tls,
+                lambda path: whole_name(path, "server", self._cut, self._config, causal(model)),
+            )  # fmt: skip
+
         self._open: dict[str, tuple[float, ...]] = {}
-        self._page: MetricsPage | None = None
+        registry = CollectorRegistry()
+        self._page = MetricsPage(split.metrics_port, registry) if split.metrics_port else None
         try:
-            self._page = MetricsPage(split.metrics_port, self._host.metrics) if split.metrics_port else None
-            bound = self._host.start()
-        except ConfigError:
-            self.close()
+            self._service = SupervisedHost(make, split.port)
+        except FellrecError:
+            if self._page is not None:
+                self._page.close()
             raise
-        self.address = split.advertise or bound
+        registry.register(self._service)
+        self.address = split.advertise or self._service.address
 
     def close(self) -> None:
         """Ends the service, and its metrics with it."""
-        self._host.stop()
+        self._service.stop()
         if self._page is not None:
             self._page.close()
 
@@ -84,25 +94,25 @@ class Hosting:
         self, client: str, round_number: int, rate: float, candidates: Mapping[float, Adapter], seconds: float
     ) -> Doors:
         """Opens a training round on each candidate adapter (by own share)."""
-        tokens = {}
+
+        def opened(host: SplitHost, name: str, adapter: Adapter) -> str:
+            host.rollback(name)
+            host.load_adapter(name, self.part(adapter))
+            host.begin(name, round_number, rate, adapter_seed=0, fresh_optimiser=True)
+            return host.mint(name, seconds, owner=client)
+
         self._open[client] = tuple(candidates)
-        for share, adapter in candidates.items():
-            name = _candidate(client, share)
-            self._host.rollback(name)
-            self._host.load_adapter(name, self.part(adapter))
-            self._host.begin(name, round_number, rate, adapter_seed=0, fresh_optimiser=True)
-            tokens[share] = self._host.mint(name, seconds, owner=client)
-        return Doors(self.address, tokens)
+        return self._doors(client, candidates, opened)
 
     def show(self, client: str, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
         """Lets a client use each candidate adapter without training it."""
-        tokens = {}
-        for share, adapter in candidates.items():
-            name = _candidate(client, share)
-            self._host.rollback(name)
-            self._host.load_adapter(name, self.part(adapter))
-            tokens[share] = self._host.mint(name, seconds, training=False, owner=client)
-        return Doors(self.address, tokens)
+
+        def shown(host: SplitHost, name: str, adapter: Adapter) -> str:
+            host.rollback(name)
+            host.load_adapter(name, self.part(adapter))
+            return host.mint(name, seconds, training=False, owner=client)
+
+        return self._doors(client, candidates, shown)
 
     def commit(self, client: str, round_number: int, share: float, steps: int) -> Adapter:
         """Takes what the client trained on the candidate that it chose; forgets the others. Returns the hosted part.
@@ -116,14 +126,24 @@ class Hosting:
         SplitError : that round is not open, its adapter is not finite, or it has made another number of steps.
         """
         chosen = _candidate(client, share)
-        self._host.commit(chosen, round_number, steps)
+        self._service.call(lambda host: host.commit(chosen, round_number, steps))
         self.forget(client)
-        return self._host.adapter(chosen)
+        return self._service.call(lambda host: host.adapter(chosen))
 
     def forget(self, client: str) -> None:
         """Rolls back all that a client did in its round and that is not committed, to the bit."""
         for share in self._open.pop(client, ()):
-            self._host.rollback(_candidate(client, share))
+            name = _candidate(client, share)
+            self._service.call(lambda host, name=name: host.rollback(name))
+
+    def _doors(
+        self, client: str, candidates: Mapping[float, Adapter], let_in: Callable[[SplitHost, str, Adapter], str]
+    ) -> Doors:
+        tokens = {}
+        for share, adapter in candidates.items():
+            name = _candidate(client, share)
+            tokens[share] = self._service.call(lambda host, name=name, adapter=adapter: let_in(host, name, adapter))
+        return Doors(self.address, tokens)
 
     def _is_hosted(self, name: str) -> bool:
         return not name.startswith("projection.") and owner(name, self._cut, self._config) == "server"

@@ -41,6 +41,9 @@ class Progress:
     def _rejected(self, event: Event) -> None:
         log.warning("client %s is left out of round %d: %s", event["client"], event["round"], event["reason"])
 
+    def _warning(self, event: Event) -> None:
+        log.warning("client %s, %s: %s (%s)", event["client"], event["kind"], event["reason"], event["hint"])
+
     def _resumed(self, event: Event) -> None:
         log.info("resumed after round %d", event["round"])
 

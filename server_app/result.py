@@ -13,7 +13,7 @@ from typing import Any
 
 from common.config import RunConfig
 from common.memory_use import peak_memory
-from common.messages import COST, EvaluateReport
+from common.messages import COST, GROUNDED, EvaluateReport, Ranking
 from common.metrics import METRICS, balance, weighted
 from common.version import VERSION
 from server_app.clients import Clients
@@ -150,7 +150,27 @@ def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[st
             name: balance({client: r["test"].values[name] for client, r in tested.items()}) for name in METRICS
         },
         "baselines": {name: mean(name) for name in ("popularity", "item_knn")},
+        "grounding": _grounding(tested, users, reports),
     }
+
+
+def _grounding(
+    tested: Mapping[str, Mapping[str, Ranking]], users: Mapping[str, int], reports: Mapping[str, EvaluateReport]
+) -> dict[str, Any] | None:
+    """Of a generative recommender: each way of grounding that was measured, and the share of outputs that are titles."""
+    if not all(reports[client].generation for client in tested):
+        return None
+
+    def mean(name: str) -> dict[str, float]:
+        return weighted({client: rankings[name].values for client, rankings in tested.items()}, users)
+
+    exact = weighted({client: {"exact": reports[client].generation["exact"]} for client in tested}, users)
+    measured = {
+        way: {"test": mean(served), "model": mean(alone)}
+        for way, (served, alone) in GROUNDED.items()
+        if all(served in rankings for rankings in tested.values())
+    }
+    return {**exact, **measured}
 
 
 def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:

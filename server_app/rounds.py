@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
@@ -16,9 +18,10 @@ from common.messages import Ranking
 from common.metrics import balance, weighted
 from common.run_folder import RunFolder
 from server_app.checkpoint import from_checkpoint, to_checkpoint
-from server_app.exchange import exchange
+from server_app.exchange import Stragglers, exchange
 from server_app.roll_call import RollCall
 from server_app.strategy import FederatedRecommenders
+from server_app.watch import Watch
 
 VOID_ROUNDS = 2
 """Rounds in a row below the quorum after which the run stops."""
@@ -37,6 +40,7 @@ class Rounds:
     ) -> None:
         self._config, self._grid, self._strategy, self._folder, self._log = config, grid, strategy, folder, log
         self._roll_call = RollCall(grid, strategy.clients, strategy.newcomer, config.federation, log)
+        self._watch = Watch()
         self.done: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -79,10 +83,21 @@ class Rounds:
         )
         clock = time.monotonic()
         messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), self._grid)
-        replies = exchange(self._grid, messages, config.federation.timeout, lambda reply: self._arrived(number, reply))
+        elapsed: dict[str, float] = {}
+
+        def arrived(reply: Message) -> None:
+            client = self._arrived(number, reply)
+            if client is not None:
+                elapsed[client] = time.monotonic() - clock
+
+        stragglers = None
+        if config.federation.stragglers and not strategy.clients.simulated:
+            stragglers = Stragglers(strategy.quorum(len(invited)), config.federation.stragglers)
+        replies = exchange(self._grid, messages, strategy.timeout, arrived, stragglers)
         answered = time.monotonic()
         _, metrics = strategy.aggregate_train(number, replies)
         reports = strategy.trained.reports
+        self._look(number, elapsed)
         evaluating = max((report.seconds.get("evaluate", 0.0) for report in reports.values()), default=0.0)
         record = {
             "round": number,
@@ -110,9 +125,20 @@ class Rounds:
             },
         )  # fmt: skip
 
-    def _arrived(self, number: int, reply: Message) -> None:
+    def _arrived(self, number: int, reply: Message) -> str | None:
         client = self._strategy.inbox.client_of(reply)
         self._log.write("reply", round=number, client=client, ok=not reply.has_error())
+        return client
+
+    def _look(self, number: int, elapsed: Mapping[str, float]) -> None:
+        """Learns how long clients take, and tells the operator what to look at."""
+        reports, members = self._strategy.trained.reports, self._strategy.trainees()
+        for client in reports.keys() & elapsed.keys():
+            self._strategy.patience.note(client, elapsed[client])
+        hosts = Counter(member.node for member in members.values())
+        alone = {client: hosts[member.node] == 1 for client, member in members.items()}
+        for warning in self._watch.look(reports, elapsed, alone):
+            self._log.write("warning", round=number, **asdict(warning))
 
     def _note_validation(self, measured: Mapping[str, Ranking]) -> None:
         """Completes the record of the last whole round by what its adapters achieve on validation users."""

@@ -31,6 +31,7 @@ from server_app.aggregation.rule import Updates
 from server_app.clients import Clients, Member
 from server_app.hosting import Hosting
 from server_app.inbox import Inbox, Outcome
+from server_app.patience import Patience
 from server_app.strategies import plan
 
 
@@ -49,6 +50,7 @@ class FederatedRecommenders(Strategy):
     ----------
     trained, measured : what became of the last train and evaluate messages.
     weights : the last mixing matrix, by receiver and sender.
+    timeout : seconds that the last messages made have for their replies.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class FederatedRecommenders(Strategy):
         self.trained: Outcome[TrainReport] = Outcome()
         self.measured: Outcome[EvaluateReport] = Outcome()
         self.weights: dict[str, dict[str, float]] = {}
+        self.timeout = config.federation.timeout
         self.mixed_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
         self.own_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
+        self.patience = Patience(config.federation.timeout)
         self._log = log
         self._pool: Member | None = None
 
@@ -232,7 +236,7 @@ class FederatedRecommenders(Strategy):
             self.hosting.forget(client)
         for client, report in list(self.trained.reports.items()):
             try:
-                hosted = self.hosting.commit(client, server_round, report.share)
+                hosted = self.hosting.commit(client, server_round, report.share, report.hosted_steps)
             except SplitError as error:
                 self.hosting.forget(client)
                 self.inbox.reject(self.trained, client, server_round, error)
@@ -243,12 +247,19 @@ class FederatedRecommenders(Strategy):
         return adapter if self.hosting is None else self.hosting.rest(adapter)
 
     def _messages(self, tasks: Mapping[str, Task], members: Mapping[str, Member], kind: str) -> list[Message]:
-        sent, timeout = [], self.config.federation.timeout
-        for client, task in tasks.items():
-            record, member = task.to_record(), members[client]
+        records = {client: task.to_record() for client, task in tasks.items()}
+        payload = {client: payload_bytes(record) for client, record in records.items()}
+        self.timeout = self.config.federation.timeout
+        if kind == MessageType.TRAIN:
+            self.timeout = self.patience.seconds(records, payload)
+        sent = []
+        for client, record in records.items():
+            member = members[client]
             if kind == MessageType.TRAIN:
-                member.bytes_down.append(payload_bytes(record))
-            sent.append((client, Message(record, member.node, kind, ttl=timeout, group_id=str(task.round))))
+                member.bytes_down.append(payload[client])
+            # a message lives no longer than its round
+            made = Message(record, member.node, kind, ttl=self.timeout, group_id=str(tasks[client].round))
+            sent.append((client, made))
         self.inbox.expect(sent)
         return [message for _, message in sent]
 

@@ -15,7 +15,7 @@ from common.data.catalogue import Catalogue
 from common.data.dataset import Dataset
 from common.data.interactions import Interactions
 from server_app.app import app as server_app
-from tests.common.recommenders import tiny
+from tests.common.recommenders import causal, tiny
 
 Fault = Callable[[Message], Message | None]
 """What becomes of a reply on its way; None: it never arrives."""
@@ -94,6 +94,14 @@ def tiny_model(folder: Path) -> Path:
     return folder
 
 
+def tiny_causal_model(folder: Path) -> Path:
+    """A random Llama of four layers with a byte-level tokenizer, in the hub's own folder form."""
+    tokenizer = causal.byte_level()
+    causal.llama(len(tokenizer), layers=4).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 COLOURS, ANIMALS = ("red", "blue", "green"), ("fox", "bear", "owl")
 
 
@@ -137,6 +145,17 @@ def tiny_settings(home: Path, **overrides: object) -> dict:
         **{key.replace("__", ".").replace("_", "-"): value for key, value in overrides.items()},
     }
     return dict(flatten(from_flat(chosen)))
+
+
+def tiny_causal_settings(home: Path, **overrides: object) -> dict:
+    """As :func:`tiny_settings`, with a generative recommender."""
+    if not (home / "causal").is_dir():
+        tiny_causal_model(home / "causal")
+    chosen = {
+        "model__recommender": "generative", "model__name": str(home / "causal"), "model__max_tokens": 224,
+        "model__item_tokens": 12, "generate__instruction": "Recommend.", "generate__beams": 2, "generate__grounding": "trie",
+    }  # fmt: skip
+    return tiny_settings(home, **chosen | overrides)
 
 
 def federate(settings: Mapping, nodes: int = 2, faults: Mapping[tuple[str, int], Fault] | None = None) -> InProcessGrid:

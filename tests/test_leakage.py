@@ -13,24 +13,30 @@ from client_app.items import Shelf
 from client_app.node import all_clients
 from client_app.ranking import baseline_scorers, rank, recommender_scorer
 from client_app.training import train
-from common.config import from_flat
+from common.config import RunConfig, from_flat
 from common.data.interactions import Interactions
 from common.data.split import Part
 from common.recommenders.build import build
+from common.recommenders.recommender import Recommender
 from tests.federation import tiny_dataset, tiny_settings
 
 
-@pytest.fixture
-def shuffled(fellrec_home: Path) -> tuple[Shelf, object, object]:
-    """A client whose items were dealt to its users at random, and a recommender trained on it."""
-    settings = tiny_settings(fellrec_home, data__sets="noise:1", train__examples=0, train__local_epochs=3)
+def noise(config: RunConfig, home: Path) -> Holding:
+    """A client whose items were dealt to its users at random."""
     clean = tiny_dataset("noise", users=300)
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(9)[:5] for _ in range(300)])
-    noise = Interactions(clean.interactions.user_keys, clean.interactions.users, items, clean.interactions.times)
-    replace(clean, interactions=noise).save(fellrec_home / "data" / "noise")
+    dealt = Interactions(clean.interactions.user_keys, clean.interactions.users, items, clean.interactions.times)
+    replace(clean, interactions=dealt).save(home / "data" / "noise")
+    return Holding.load("noise-0", all_clients(config, config.home)["noise-0"], config.data.split)
+
+
+@pytest.fixture
+def shuffled(fellrec_home: Path) -> tuple[Shelf, Recommender, RunConfig]:
+    """Such a client, and a recommender trained on it."""
+    settings = tiny_settings(fellrec_home, data__sets="noise:1", train__examples=0, train__local_epochs=3)
     config = from_flat(settings)
-    holding = Holding.load("noise-0", all_clients(config, config.home)["noise-0"], config.data.split)
+    holding = noise(config, fellrec_home)
     recommender = build(config.model, config.seed)
     texts = recommender.catalogue_index(holding.dataset.catalogue)
     shelf = Shelf(holding, texts, recommender.encode_items(texts))

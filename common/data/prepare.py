@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from common.data import sample
+from common.data.click_folder import load_clicks, save_clicks
+from common.data.clicks import ClickLog
 from common.data.dataset import Dataset
 from common.data.download import Downloader
 from common.data.filters import Filters
 from common.data.manifest import digest_in
 from common.data.place import placed
 from common.data.readers import csv_files
-from common.data.readers.names import IN_SHORT, NAMED, amazon_category
+from common.data.readers.names import CLICK_LOGS, IN_SHORT, NAMED, amazon_category
 from common.data.readers.names import read as read_raw
 from common.data.readers.report import ReadReport
 from common.data.sets import check_name
@@ -32,18 +35,20 @@ def prepare(
     filters: Filters = NO_FILTERS,
     called: str = "",
     downloader: Downloader | None = None,
-) -> tuple[Dataset, ReadReport, Path]:
+) -> tuple[Dataset | ClickLog, ReadReport, Path]:
     """Read a data set, filter it, write it to ``out_root/called``, and say what was met.
 
     ``sample`` is generated. The other named sets are read from ``raw``, or downloaded once the licence is accepted where
     their source allows it; what was downloaded stays in ``out_root/.raw/name``. Every other name is read from the two
     tables ``items`` and ``interactions``. A former folder of other content goes with its shards. ``called`` is the
     prepared set's name; without it, ``name`` and what the filters are called. A part of a named set never goes by the
-    name of a whole one.
+    name of a whole one. A click log is kept whole: no filters.
 
     Raises ConfigError for settings that do not go together, DataError for data that cannot be had or read.
     """
     called = _called(check_name(name), filters, called)
+    if name in CLICK_LOGS and filters != NO_FILTERS:
+        raise ConfigError(f"{name!r} is a click log, and filters are for catalogues", "prepare it without filters")
     if name not in NAMED:
         amazon_category(name)  # refuses a name that looks like one of a category and is none
         dataset, report = _tables(name, items, interactions)
@@ -58,6 +63,9 @@ def prepare(
     else:
         folder = downloaded(name, out_root / RAW / name, accept_licence, downloader or Downloader())
         dataset, report = read_raw(name, folder)
+    if isinstance(dataset, ClickLog):
+        dataset = dataset if called == dataset.name else replace(dataset, name=called)
+        return dataset, report, _place(dataset, out_root / called)
     dataset = filters.apply(dataset)
     dataset = dataset if called == dataset.name else dataset.renamed(called)
     return dataset, report, _place(dataset, out_root / called)
@@ -89,12 +97,13 @@ def _tables(name: str, items: Path | None, interactions: Path | None) -> tuple[D
     return csv_files.read(items, interactions, name)
 
 
-def _place(dataset: Dataset, folder: Path) -> Path:
+def _place(dataset: Dataset | ClickLog, folder: Path) -> Path:
+    clicks = isinstance(dataset, ClickLog)
     try:
-        unchanged = Dataset.load(folder).digest == dataset.digest
+        unchanged = (load_clicks if clicks else Dataset.load)(folder).digest == dataset.digest
     except DataError:
         unchanged = False
     if not unchanged:
         with placed(folder, replace=True) as building:
-            dataset.save(building)
+            save_clicks(dataset, building) if clicks else dataset.save(building)
     return folder

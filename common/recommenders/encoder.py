@@ -9,33 +9,26 @@ item.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
 from common.errors import ConfigError
 from common.models import declared_pooling
 from common.recommenders.embeddings import ItemStructure, token_codes
 from common.recommenders.projection import Identity, Projection
+from common.recommenders.recommender import HasItems, Recommender
 from common.recommenders.text import ItemTexts, Sequences, compose, special_tokens, tokenise_items
 
 Pooling = Literal["auto", "mean", "first"]
-
-
-class HasItems(Protocol):
-    """What is asked of a catalogue: the attributes of each item, in order."""
-
-    @property
-    def items(self) -> Sequence[Mapping[str, str]]: ...
 
 
 @dataclass(frozen=True)
@@ -69,8 +62,8 @@ class EncoderSettings:
             raise ConfigError(f"recency is {self.recency!r}", "it must be above 0 and at most 1")
 
 
-class EncoderRecommender(nn.Module):
-    """Text in, loss and scores out.
+class EncoderRecommender(Recommender):
+    """Users and items as vectors of one encoder.
 
     Parameters
     ----------
@@ -82,6 +75,8 @@ class EncoderRecommender(nn.Module):
     ------
     ConfigError : ``max_tokens`` leaves no room for an item, or is more than the backbone reads.
     """
+
+    items_are_trained = True
 
     def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, settings: EncoderSettings) -> None:
         super().__init__()
@@ -143,6 +138,21 @@ class EncoderRecommender(nn.Module):
         known_BN.scatter_(1, target_B.unsqueeze(1), False)
         return functional.cross_entropy(scores.masked_fill(known_BN, -torch.inf), target_B)
 
+    def log_likelihoods(
+        self,
+        histories: Sequence[Sequence[int]],
+        targets: Sequence[NDArray],
+        texts: ItemTexts,
+        item_matrix: Tensor,
+        scores: Tensor | None = None,
+    ) -> NDArray[np.float64]:
+        """Under the softmax over the catalogue; as :class:`~common.recommenders.recommender.Recommender` says."""
+        if scores is None:
+            scores = self.scores(histories, texts, item_matrix)
+        logs = torch.log_softmax(scores.double(), dim=-1).cpu()
+        means = [row[torch.as_tensor(t, dtype=torch.int64)].mean() for row, t in zip(logs, targets, strict=True)]
+        return torch.stack(means).numpy()
+
     def _encode(self, batch: Sequences) -> Tensor:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if self._structured:
@@ -176,24 +186,6 @@ class EncoderRecommender(nn.Module):
             positions -= config.pad_token_id + 1  # these types count positions from after the padding token's
         if limit > positions:
             raise ConfigError(f"max_tokens is {limit!r}, the model reads {positions!r} at most", "lower max_tokens")
-
-
-def flops_per_step(
-    recommender: EncoderRecommender,
-    histories: Sequence[Sequence[int]],
-    targets: Sequence[int],
-    texts: ItemTexts,
-    item_matrix: Tensor,
-) -> int:
-    """Floating-point operations of one training step, forward and backward, on this batch; gradients are dropped.
-
-    Measured by torch, which counts matrix products and convolutions: two operations per multiply-add.
-    """
-    # the fused CPU attention kernel is unknown to the counter, its parts are not
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        recommender.loss(histories, targets, texts, item_matrix).backward()
-    recommender.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
 
 
 def _pooling(asked: Pooling, folder: Path, model_type: str) -> Literal["mean", "first"]:

@@ -5,7 +5,9 @@ from its own interactions, and keeps them (scope ``private``: indexed by item, n
 
     z(score) + w_popularity * z(ln(1 + count)) + w_neighbours * item-kNN score (row maximum 1),
 
-z: less the mean over the catalogue, over the standard deviation. The weights are those of a small grid that rank the
+z: less the mean over the catalogue, over the standard deviation; what a model does not reach (score -inf) is one deviation
+below the last that it reaches. ``injection`` is BIGRec's way for distances instead (``common.recommenders.grounding``). The
+weights are those of a small grid that rank the
 targets of the client's validation users best, and zero where no gain stands out from the noise. Likelihood would choose
 others: it looks at the whole catalogue, a recommendation only at its head. Every result says what the model achieves
 alone.
@@ -13,19 +15,22 @@ alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from common.baselines import ItemKNN
 from common.data.split import Cases
 from common.metrics import ranks
 from common.own_share import FEWEST_USERS
+from common.recommenders.grounding import injected
 
-Kind = Literal["none", "popularity", "neighbours"]
+Kind = Literal["none", "popularity", "neighbours", "injection"]
 
 MOST_USERS = 256
 """Validation users that the weights are chosen on."""
@@ -43,10 +48,12 @@ class Weights:
 
     popularity: float = 0.0
     neighbours: float = 0.0
+    injection: float = 0.0
 
 
 ALONE = Weights()
 POPULARITY, NEIGHBOURS = (0.0, 0.25, 0.5, 1.0, 2.0), (0.0, 1.0, 2.0, 4.0, 8.0)
+INJECTION = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Evidence:
@@ -54,7 +61,8 @@ class Evidence:
 
     Parameters
     ----------
-    kind : ``none`` leaves scores as they are; ``popularity`` adds counts; ``neighbours`` adds counts and item-kNN.
+    kind : ``none`` leaves scores as they are; ``popularity`` adds counts; ``neighbours`` adds counts and item-kNN;
+        ``injection`` shrinks distances (negative scores) by counts.
     users, items : the client's training interactions, int [n] each.
     n_items : size of the client's catalogue.
     newest : items of a history whose neighbours count: what was met last says most about what comes next.
@@ -62,7 +70,8 @@ class Evidence:
 
     def __init__(self, kind: Kind, users: NDArray, items: NDArray, n_items: int, newest: int) -> None:
         self._kind, self._newest = kind, newest
-        self._popularity = _standardised(np.log1p(np.bincount(items, minlength=n_items)))
+        self._counts = np.bincount(items, minlength=n_items)
+        self._popularity = _standardised(np.log1p(self._counts))
         self._neighbours = ItemKNN(users, items, n_items) if kind == "neighbours" else None
         self.weights = ALONE
 
@@ -75,18 +84,28 @@ class Evidence:
         if self._kind == "none":
             return
         candidates = [Weights(w, v) for w in POPULARITY for v in (NEIGHBOURS if self._neighbours else (0.0,))]
+        if self._kind == "injection":
+            candidates = [Weights(injection=gamma) for gamma in INJECTION]
         values: dict[Weights, list[float]] = {weights: [] for weights in candidates}
         for start in range(0, min(MOST_USERS, len(cases)), BATCH):
             rows = slice(start, min(start + BATCH, MOST_USERS))
-            parts = self._parts(score(cases.histories[rows]), cases.histories[rows])
+            blends = self._blends(score(cases.histories[rows]), cases.histories[rows])
             for weights, found in values.items():
-                places = ranks(_together(parts, weights), cases.targets[rows], cases.seen[rows])
+                places = ranks(blends(weights), cases.targets[rows], cases.seen[rows])
                 found += [float(np.mean(1 / np.log2(1 + place))) for place in places]
         self.weights = choose(values)
 
     def blend(self, scores: NDArray, histories: Sequence[NDArray]) -> NDArray:
         """The served scores [m, n_items] for the model's; with evidence, only their order in a row has a meaning."""
-        return scores if self.weights == ALONE else _together(self._parts(scores, histories), self.weights)
+        return scores if self.weights == ALONE else self._blends(scores, histories)(self.weights)
+
+    def _blends(self, scores: NDArray, histories: Sequence[NDArray]) -> Callable[[Weights], NDArray]:
+        """What the weights make of the scores; what does not depend on them is computed once."""
+        if self._kind == "injection":
+            distances, counts = torch.from_numpy(-scores), torch.from_numpy(self._counts)
+            return lambda weights: -injected(distances, counts, weights.injection).numpy()
+        parts = self._parts(_reached(scores), histories)
+        return lambda weights: _together(parts, weights)
 
     def _parts(self, scores: NDArray, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray, NDArray | float]:
         near: NDArray | float = 0.0
@@ -117,6 +136,19 @@ def choose(values: Mapping[Weights, ArrayLike]) -> Weights:
 def _together(parts: tuple[NDArray, NDArray, NDArray | float], weights: Weights) -> NDArray:
     model, popularity, near = parts
     return model + weights.popularity * popularity + weights.neighbours * near
+
+
+def _reached(scores: NDArray) -> NDArray:
+    """Scores whose -inf are one standard deviation below the row's least finite one."""
+    missed = np.isneginf(scores)
+    if not missed.any():
+        return scores
+    known = np.where(missed, np.nan, scores)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        # a row may hold nothing finite
+        warnings.simplefilter("ignore", RuntimeWarning)
+        floor = np.nanmin(known, axis=-1, keepdims=True) - np.nanstd(known, axis=-1, keepdims=True)
+    return np.where(missed, np.nan_to_num(floor), scores)
 
 
 def _standardised(rows: NDArray) -> NDArray[np.float32]:

@@ -10,12 +10,12 @@ from torch import Tensor
 from common.adapters.lora import load_trainable, trainable_state
 from common.errors import ModelError
 from common.low_rank import Adapter
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.recommender import Recommender
 
 HEAD = "projection."
 
 
-def trained_state(recommender: EncoderRecommender) -> Adapter:
+def trained_state(recommender: Recommender) -> Adapter:
     """Copies of all trained tensors by name: the backbone's as PEFT names them, the projection's under ``projection.``."""
     head = {
         HEAD + name: parameter.detach().cpu().clone() for name, parameter in recommender.projection.named_parameters()
@@ -23,7 +23,7 @@ def trained_state(recommender: EncoderRecommender) -> Adapter:
     return trainable_state(recommender.backbone) | head
 
 
-def load_trained(recommender: EncoderRecommender, state: Mapping[str, Tensor]) -> None:
+def load_trained(recommender: Recommender, state: Mapping[str, Tensor]) -> None:
     """Puts ``state`` in the place of all trained tensors.
 
     Raises

@@ -6,6 +6,7 @@ tokenised twice.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -68,6 +69,12 @@ class ItemTexts:
     def lengths(self) -> NDArray[np.int64]:
         """int64 [n_items]: tokens of each item."""
         return np.diff(self.offsets)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the tokens and their kinds."""
+        parts = (self.tokens, self.kinds, self.offsets)
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
 def item_text(attributes: Mapping[str, str]) -> str:

@@ -37,6 +37,8 @@ Run = Callable[[Sequence[Work]], None]
 
 GRAPH_RATIO = 110.0
 """Bytes of a graph per byte of its input, before any was measured; 75 to 109 were seen."""
+LOOK_EVERY = 1.0
+"""Seconds after which a caller looks whether the thread still runs."""
 RATIOS = 64
 """Measured ratios whose largest tells what the next graph may need."""
 
@@ -64,6 +66,11 @@ class Engine:
 
     def __len__(self) -> int:
         return len(self._scheduler)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Starts the thread."""
@@ -100,7 +107,15 @@ class Engine:
                 future.set_exception(error)
 
         self._inbox.put(run)
-        return future.result()
+        while True:
+            try:
+                return future.result(LOOK_EVERY)
+            except TimeoutError:
+                # a task may also raise this itself, or end just now; and the thread may die with tasks in its queue
+                if future.done():
+                    return future.result()
+                if not self._thread.is_alive():
+                    raise SplitError("the split service has stopped", "start another") from None
 
     def leave(self, session: Hashable) -> None:
         """A session has ended: what is held for it goes. Runs on the compute thread."""

@@ -94,6 +94,11 @@ class SplitHost:
         """Memory held for clients at present; 0 once all sessions have ended."""
         return self._memory.nbytes
 
+    @property
+    def alive(self) -> bool:
+        """Whether requests are computed; False once it has stopped, or its compute thread has died."""
+        return self._engine.alive
+
     def start(self) -> str:
         """Starts to serve; returns ``host:port``.
 
@@ -139,6 +144,15 @@ class SplitHost:
         self._engine.stop()
         self._vault.close()
         log.info("stopped")
+
+    def abandon(self) -> None:
+        """Ends what is left of a service that died: cuts all connections, and lets the disk have what was on its way."""
+        with self._lock:
+            self._draining = True
+        if self._server is not None:
+            self._server.stop(None).wait()
+        self._engine.stop()
+        self._vault.close()
 
     def mint(self, client: str, ttl_s: float, training: bool = True, owner: str = "") -> str:
         """A token for ``client``, good for ``ttl_s`` seconds at most and until its round ends.

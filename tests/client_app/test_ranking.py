@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax
 
-from client_app.ranking import judge, rank, summary
+from client_app.ranking import judge, likelihoods, rank, summary
 from common.data.split import Cases
 from common.metrics import METRICS, RankingMetrics
+from common.recommenders.encoder import EncoderRecommender
 
 SCORES = np.random.default_rng(0).normal(size=(3, 5))
 CASES = Cases(np.arange(3), [np.array([0])] * 3, [np.array([1]), np.array([2, 4]), np.array([3])], [np.array([0])] * 3)
@@ -19,13 +23,28 @@ def by_chunks(batch: int):
     return lambda histories: next(chunks)
 
 
+class Fixed(EncoderRecommender):
+    """Scores that stand in a table, by the order of the calls."""
+
+    def __init__(self, batch: int) -> None:
+        torch.nn.Module.__init__(self)
+        self._score = by_chunks(batch)
+
+    def scores(self, histories, texts, item_matrix):
+        return torch.from_numpy(self._score(histories))
+
+
+SHELF = SimpleNamespace(texts=None, items=None)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_chunks_change_nothing(batch: int) -> None:
-    metrics, likelihoods = judge(by_chunks(batch), CASES, batch)
-    whole, _ = judge(by_chunks(8), CASES, 8)
+    metrics, found = judge(Fixed(batch), SHELF, CASES, batch)
+    whole, _ = judge(Fixed(8), SHELF, CASES, 8)
     assert metrics.result() == whole.result() and metrics.users == 3
     logs = log_softmax(SCORES, axis=1)
-    np.testing.assert_allclose(likelihoods, [logs[0, 1], (logs[1, 2] + logs[1, 4]) / 2, logs[2, 3]])
+    np.testing.assert_allclose(found, [logs[0, 1], (logs[1, 2] + logs[1, 4]) / 2, logs[2, 3]])
+    np.testing.assert_array_equal(found, likelihoods(Fixed(batch), SHELF, CASES, batch))
 
 
 def test_ranks_are_those_among_unseen_items() -> None:

@@ -71,6 +71,8 @@ def test_flatten_and_from_flat_are_inverse() -> None:
         ({"resume": True}, ["'run-name' = ''"]),
         ({"model.recency": 0.5, "model.pooling": "first"}, ["'model.recency' = 0.5", "'first'"]),
         ({"split.certificate": "c.pem"}, ["'split.certificate' = 'c.pem'", "give both"]),
+        ({"split.client-ca": "a.pem"}, ["'split.client-ca' = 'a.pem' without TLS", "split.certificate"]),
+        ({"split.port": 9000, "split.metrics-port": 9000}, ["'split.metrics-port' = 9000", "a port of its own"]),
         (
             {"split.on": False, "model.adapter": "full", "fellrec.merge": "product"},
             ["'fellrec.merge' = 'product'", "'factors'"],

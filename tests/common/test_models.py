@@ -51,6 +51,19 @@ def test_without_its_package_the_embedded_model_is_refused_with_the_remedy(monke
         resolve("embedded")
 
 
+def test_a_model_of_the_home_is_found_by_its_name(fellrec_home: Path) -> None:
+    bert().save_pretrained(fellrec_home / "models" / "toy")
+    assert resolve("home:toy") == fellrec_home / "models" / "toy"
+    with pytest.raises(ModelError, match=r"fellrec pretrain SET --as other"):
+        resolve("home:other")
+
+
+@pytest.mark.parametrize("name", ["home:", "home:.", "home:..", "home:../toy", "home:a/b", "home:/etc"])
+def test_what_is_no_name_in_the_home_is_refused(name: str, fellrec_home: Path) -> None:
+    with pytest.raises(ModelError, match="write home:NAME"):
+        resolve(name)
+
+
 @pytest.mark.parametrize("name", ["", "./model", "../model", "a/b/c"])
 def test_what_is_no_model_name_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="absolute path"):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from common.errors import ConfigError, DataError, RunError, SplitError
 from common.run_folder import RunFolder
 from fellrec.cli import app
+from tests.authority import Authority
 from tests.federation import federate, tiny_settings
 
 runner = CliRunner()
@@ -90,10 +91,21 @@ def test_split_writes_two_folders_that_sum_up_to_the_model(fellrec_home: Path, t
     ).is_file()
 
 
-def test_recommendations_through_the_service_are_those_of_the_whole_model(fellrec_home: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_recommendations_through_the_service_are_those_of_the_whole_model(
+    fellrec_home: Path, tmp_path: Path, tls: bool
+) -> None:
+    serving, calling, thieving = [], [], []
+    if tls:
+        authority = Authority(tmp_path)
+        (certificate, key), root = authority.pair("service"), str(authority.path)
+        serving = ["--certificate", str(certificate), "--key", str(key), "--client-ca", root]
+        for options, name in ((calling, "toy-1"), (thieving, "toy-2")):
+            certificate, key = authority.pair(name)
+            options += ["--root-certificate", root, "--certificate", str(certificate), "--key", str(key)]
     federate(tiny_settings(fellrec_home, run_name="one", split__on=True, train__freeze_items_from=0))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", "from fellrec.cli import main; main()", "serve", "one"]
+    command = [sys.executable, "-c", "from fellrec.cli import main; main()", "serve", "one", *serving]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         address = process.stdout.readline().split(" on ")[1].split(";")[0]
@@ -101,13 +113,14 @@ def test_recommendations_through_the_service_are_those_of_the_whole_model(fellre
             process.stdout.readline()
         token = fellrec_home / "runs" / "one" / "tokens" / "toy-1.token"
         assert token.stat().st_mode & 0o777 == 0o600
-        through = say("recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token))
+        through = say("recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token), *calling)
         assert through == say("recommend", "one", "--client", "toy-1")
-        token.write_text("forged")
+        if not tls:
+            token.write_text("forged")
         with pytest.raises(SplitError):
             runner.invoke(
                 app,
-                ["recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token)],
+                ["recommend", "one", "--client", "toy-1", "--service", address, "--token", str(token), *thieving],
                 catch_exceptions=False,
             )
     finally:

@@ -6,7 +6,7 @@ import time
 
 from flwr.app import Message, RecordDict
 
-from server_app.exchange import exchange
+from server_app.exchange import Stragglers, exchange
 from tests.federation import InProcessGrid
 
 
@@ -53,3 +53,15 @@ def test_a_silent_node_costs_the_time_out_and_nothing_else() -> None:
 
 def test_nothing_to_send_is_no_wait() -> None:
     assert exchange(SlowGrid(set()), [], 60.0) == []
+
+
+def test_once_enough_have_answered_the_rest_get_a_limited_time() -> None:
+    began = time.monotonic()
+    replies = exchange(SlowGrid({1}), messages(3), 60.0, stragglers=Stragglers(2, 1.0, 0.5))
+    assert len(replies) == 2 and time.monotonic() - began < 30
+
+
+def test_too_few_answers_have_the_whole_time() -> None:
+    began = time.monotonic()
+    replies = exchange(SlowGrid({1, 2}), messages(3), 1.0, stragglers=Stragglers(2, 0.0, 0.0))
+    assert len(replies) == 1 and time.monotonic() - began >= 1.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.data.clicks import ClickLog
 from common.data.dataset import Dataset
-from common.data.readers import amazon, amazon_games, microlens, movielens
+from common.data.readers import amazon, amazon_games, kuairand, kuaisar, microlens, movielens
 from common.data.readers.report import ReadReport
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 
 # Categories as the releases write them; a data set's name has them in lower case with dashes: amazon-2023-books.
 _SHARED = (
@@ -28,7 +29,10 @@ _AMAZON = {
     for year, categories in CATEGORIES.items()
     for category in categories
 }
-NAMED = ("sample", *movielens.RELEASES, *microlens.SIZES, amazon_games.NAME, *_AMAZON)
+CLICK_LOGS = {"kuaisar-r": kuaisar.read, "kuaisar": kuaisar.read, "kuairand-pure": kuairand.read, "kuairand-1k": kuairand.read}
+"""Click logs by name, with their readers."""
+
+NAMED = ("sample", *movielens.RELEASES, *microlens.SIZES, amazon_games.NAME, *CLICK_LOGS, *_AMAZON)
 IN_SHORT = (
     "sample",
     *movielens.RELEASES,
@@ -36,6 +40,7 @@ IN_SHORT = (
     amazon_games.NAME,
     "amazon-2018-CATEGORY",
     "amazon-2023-CATEGORY",
+    *CLICK_LOGS,
 )
 
 
@@ -56,8 +61,10 @@ def amazon_category(name: str) -> tuple[int, str] | None:
     return None
 
 
-def read(name: str, folder: Path) -> tuple[Dataset, ReadReport]:
+def read(name: str, folder: Path) -> tuple[Dataset | ClickLog, ReadReport]:
     """Read the raw folder of a named data set; raises DataError for what cannot be read."""
+    if name in CLICK_LOGS:
+        return _click_log(name, folder)
     if found := amazon_category(name):
         return amazon.read(folder, name, *found)
     if name in microlens.SIZES:
@@ -65,3 +72,10 @@ def read(name: str, folder: Path) -> tuple[Dataset, ReadReport]:
     if name == amazon_games.NAME:
         return amazon_games.read(folder)
     return movielens.read(folder, name)
+
+
+def _click_log(name: str, folder: Path) -> tuple[ClickLog, ReadReport]:
+    log, report = CLICK_LOGS[name](folder)
+    if log.name != name:
+        raise DataError(f"{str(folder)!r} holds {log.name!r}, not {name!r}", f"prepare it as {log.name}")
+    return log, report

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from common.adapters.lora import LoraSettings, add_lora
 from common.errors import ConfigError
-from common.recommenders.encoder import EncoderRecommender, EncoderSettings, flops_per_step
+from common.recommenders.encoder import EncoderRecommender, EncoderSettings
+from common.recommenders.recommender import flops_per_step
 from common.recommenders.text import ItemTexts, compose
 from tests.common.recommenders.tiny import SHAPE, bert, longformer, tokenizer
 

@@ -1,0 +1,57 @@
+"""Both ways from words to items, measured on the same users: by distance to what was generated, and by a trie of titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_app.items import Shelf
+from client_app.ranking import fitted_evidence, rank_with_evidence, summary
+from common.config import RunConfig
+from common.data.split import Cases
+from common.messages import GROUNDED, Ranking
+from common.recommenders.evidence import MOST_USERS
+from common.recommenders.generative import GenerativeRecommender, Grounding
+from common.recommenders.grounding import exact_share
+
+
+def ground_both(
+    recommender: GenerativeRecommender, shelf: Shelf, cases: Cases, config: RunConfig
+) -> dict[str, Ranking]:
+    """By ``<way>`` what each way of grounding serves, and by ``<way>_model`` what it achieves without evidence.
+
+    Injection is for distances; beams get popularity in its place.
+    """
+    found = {}
+    for way in get_args(Grounding):
+        evidence = config.evaluate.evidence
+        if evidence == "injection" and way == "trie":
+            evidence = "popularity"
+        chosen = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"evidence": evidence})})
+        score = partial(_score, recommender, shelf, way)
+        blend = fitted_evidence(score, shelf.holding, chosen)
+        served, alone = rank_with_evidence(score, blend, cases, config.evaluate.batch_size)
+        for name, metrics in zip(GROUNDED[way], (served, alone), strict=True):
+            found[name] = summary(metrics, len(cases))
+    return found
+
+
+def exactness(recommender: GenerativeRecommender, shelf: Shelf, cases: Cases, config: RunConfig) -> float:
+    """The share of freely generated outputs that are titles of the catalogue, over :data:`MOST_USERS` users at most."""
+    texts, batch = [], config.evaluate.batch_size
+    for start in range(0, min(MOST_USERS, len(cases)), batch):
+        texts += recommender.generate(cases.histories[start : min(start + batch, MOST_USERS)], shelf.texts)
+    return exact_share(texts, shelf.texts.texts) if texts else 0.0
+
+
+@torch.no_grad()
+def _score(
+    recommender: GenerativeRecommender, shelf: Shelf, way: Grounding, histories: Sequence[np.ndarray]
+) -> Tensor:
+    recommender.eval()
+    return recommender.scores(histories, shelf.texts, shelf.items, grounding=way)

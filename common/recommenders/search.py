@@ -1,0 +1,44 @@
+"""The library's own search for the likeliest answers, greedy or by beams, with every prompt read once."""
+
+from __future__ import annotations
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers.generation.utils import GenerateOutput
+
+from common.recommenders.beam_cache import for_beams
+from common.recommenders.prompt import Batch, Prompts
+
+
+@torch.no_grad()
+def search(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    batch: Batch,
+    beams: int,
+    returned: int,
+    new_tokens: int,
+    length_penalty: float = 1.0,
+    processor: LogitsProcessor | None = None,
+) -> GenerateOutput:
+    """The ``returned`` best answers of each prompt, best first: ids ``sequences`` [B * returned, T], prompt included.
+
+    With more than one beam ``sequences_scores`` float32 [B * returned] are the answers' log-likelihoods, divided by their
+    length to the power of ``length_penalty``: 0 leaves exact sums.
+    """
+    # what the model's folder says about sampling and penalties does not count here
+    config = GenerationConfig(
+        max_new_tokens=new_tokens, num_beams=beams, num_return_sequences=returned, do_sample=False,
+        length_penalty=length_penalty if beams > 1 else None, early_stopping=False, repetition_penalty=1.0,
+        no_repeat_ngram_size=0, temperature=1.0, top_k=50, top_p=1.0, min_new_tokens=0, eos_token_id=prompts.eos,
+        pad_token_id=prompts.pad, return_dict_in_generate=True, output_scores=beams > 1,
+    )  # fmt: skip
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if beams > 1 and model.generation_config.use_cache is not False:
+        # the library would read a prompt once for each beam
+        start = Batch(*(tensor[:, :-1] for tensor in batch))
+        cache = model.base_model(**start._asdict(), use_cache=True).past_key_values
+        inputs["past_key_values"] = for_beams(cache, beams, new_tokens + 1)
+    return model.generate(
+        **inputs, generation_config=config, logits_processor=LogitsProcessorList([processor] if processor else [])
+    )

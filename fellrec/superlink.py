@@ -1,0 +1,164 @@
+"""A SuperLink that is there already, by its name in Flower's configuration or by its address: runs are started and asked after."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import LOOPBACK, Value
+from common.errors import ConfigError, RunError
+from fellrec.flower import CONNECTION, tool, write_settings
+from fellrec.recipes import CHECKOUT
+
+ANSWER_WITHIN = 120.0
+"""Seconds that one of Flower's commands may take."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a SuperLink says of a run: ``pending``, ``starting``, ``running`` or ``finished:...``, and why it ended."""
+
+    status: str
+    details: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will go on."""
+        return self.status.startswith("finished")
+
+    @property
+    def completed(self) -> bool:
+        """Whether it ended well."""
+        return self.status == "finished:completed"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended it."""
+        return self.status == "finished:stopped"
+
+    @property
+    def died(self) -> bool:
+        """Whether its process ended without saying why."""
+        return self.ended and "heartbeat" in self.details.lower()
+
+
+LOST = RunState(
+    "finished:lost", "no heartbeat: the SuperLink does not know the run, it was restarted without a database"
+)
+
+
+class OutOfReach(RunError):
+    """The SuperLink does not answer, or refuses the request."""
+
+
+@dataclass(frozen=True)
+class SuperLink:
+    """Flower's commands against one SuperLink.
+
+    Parameters
+    ----------
+    name : of the connection in Flower's configuration. federation : for new runs; '' takes the connection's own.
+    folder : for the settings of runs.
+    """
+
+    name: str
+    federation: str
+    environment: Mapping[str, str]
+    folder: Path
+
+    def start(self, settings: Mapping[str, Value]) -> str:
+        """Starts a run of this checkout's app; returns Flower's number of it.
+
+        Raises
+        ------
+        OutOfReach : the SuperLink does not take it.
+        """
+        recipe = write_settings(self.folder / "settings.toml", settings)
+        federation = ["--federation", self.federation] if self.federation else []
+        answer = self._ask("run", str(CHECKOUT), self.name, "--run-config", str(recipe), *federation)
+        return str(answer["run-id"])
+
+    def state(self, run: str) -> RunState:
+        """How a run stands.
+
+        Raises
+        ------
+        OutOfReach : the SuperLink does not answer.
+        """
+        for found in self._ask("ls", self.name)["runs"]:
+            if found["run-id"] == run:
+                return RunState(found["status"], found["status-details"])
+        return LOST
+
+    def stop(self, run: str) -> None:
+        """Ends a run.
+
+        Raises
+        ------
+        OutOfReach : the SuperLink does not answer, or the run has ended.
+        """
+        self._ask("stop", run, self.name)
+
+    def lines(self, run: str) -> subprocess.Popen[str]:
+        """A process whose ``stdout`` has the run's log from its beginning, as it is written; it ends with the run."""
+        command = [tool("flwr"), "log", run, self.name, "--stream"]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def _ask(self, *words: str) -> dict:
+        command = [tool("flwr"), *words, "--format", "json"]
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=ANSWER_WITHIN
+            )
+            answer = json.loads(done.stdout)
+        except subprocess.TimeoutExpired:
+            raise OutOfReach(f"the SuperLink {self.name!r} did not answer within {ANSWER_WITHIN:g} s") from None
+        except ValueError:
+            said = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-8:])
+            raise OutOfReach(f"`flwr {words[0]}` said nothing that can be read", said) from None
+        if not answer.get("success"):
+            said = str(answer.get("error-message", "")).strip().splitlines()
+            raise OutOfReach(
+                f"the SuperLink {self.name!r} did not do `flwr {words[0]}`: {' '.join(said[-3:])}",
+                "see whether it runs, and whether this machine reaches it",
+            )
+        return answer
+
+
+@contextmanager
+def reach(superlink: str, root_certificates: str = "", federation: str = "") -> Iterator[SuperLink]:
+    """The SuperLink of this name in Flower's configuration, or at this ``host:port``.
+
+    Raises
+    ------
+    ConfigError : an address on another machine without the authority of its certificate.
+    """
+    environment = os.environ | {
+        "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="fellrec-") as folder:
+        if ":" not in superlink:
+            if root_certificates:
+                raise ConfigError(
+                    f"--root-certificates with the connection {superlink!r}",
+                    "name it in Flower's own configuration, or give the SuperLink as host:port",
+                )
+            yield SuperLink(superlink, federation, environment, Path(folder))
+            return
+        if not root_certificates and superlink.rpartition(":")[0].strip("[]") not in LOOPBACK:
+            raise ConfigError(f"--superlink = {superlink!r} without TLS", "give --root-certificates, or use 127.0.0.1")
+        safety = f"root-certificates = {json.dumps(str(Path(root_certificates).absolute()))}"
+        (Path(folder) / "config.toml").write_text(
+            f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\naddress = "{superlink}"\n'
+            f"{safety if root_certificates else 'insecure = true'}\n",
+            encoding="utf-8",
+        )
+        yield SuperLink(CONNECTION, federation, environment | {"FLWR_HOME": folder}, Path(folder))
