@@ -25,6 +25,7 @@ from server_app.split.lora import HostedTrunk
 from server_app.split.memory import HeldMemory, Kind
 from server_app.split.metrics import Metrics
 from server_app.split.rate import Rate
+from server_app.split.refusals import Refusals
 from server_app.split.session import Session
 from server_app.split.settings import HostSettings, TlsFiles
 from server_app.split.tokens import Claims, Mint
@@ -77,6 +78,7 @@ class SplitHost:
         self._clients = Clients(self._hosted, settings, self._vault)
         self._engine = Engine(self._hosted, self._clients, self._memory, self._metrics, settings, self._active)
         self._sessions: list[Session] = []
+        self._refusals = Refusals()
         self._lock = Lock()
         self._draining = False
         self._health = health.HealthServicer()
@@ -256,7 +258,7 @@ class SplitHost:
             yield from session.replies(messages)
             log.info("client %s: session closed after %.1f s", claims.client, time.monotonic() - begun)
         except Refused as refused:
-            log.info("session refused: %s", refused.status)
+            self._refusals.note(context.peer(), refused)
             context.abort(grpc.StatusCode[refused.status], str(refused))
         finally:
             with self._lock:
