@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from client_app.cost import client_cost
-from client_app.groundings import exactness, ground_both
+from client_app.groundings import both_groundings, exactness
 from client_app.holding import Holding
 from client_app.hosted import Hosted, Middle, Whole
 from client_app.items import Shelf, item_matrix
@@ -118,7 +118,8 @@ class Client:
         if isinstance(recommender, GenerativeRecommender):
             generation = {"exact": exactness(recommender, begun.shelf, cases, config)}
             if config.generate.compare:
-                rankings |= ground_both(recommender, begun.shelf, cases, config)
+                measured = rankings["test"], rankings["model"]
+                rankings |= both_groundings(recommender, begun.shelf, cases, config, measured)
         seconds = time.perf_counter() - clock
         self._middle.leave_out()
         return EvaluateReport(

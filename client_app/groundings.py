@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import get_args
 
 import numpy as np
 import torch
@@ -20,24 +19,32 @@ from common.recommenders.generative import GenerativeRecommender, Grounding
 from common.recommenders.grounding import exact_share
 
 
-def ground_both(
-    recommender: GenerativeRecommender, shelf: Shelf, cases: Cases, config: RunConfig
+def both_groundings(
+    recommender: GenerativeRecommender,
+    shelf: Shelf,
+    cases: Cases,
+    config: RunConfig,
+    measured: tuple[Ranking, Ranking],
 ) -> dict[str, Ranking]:
-    """By ``<way>`` what each way of grounding serves, and by ``<way>_model`` what it achieves without evidence.
+    """By :data:`~common.messages.GROUNDED` what each way of grounding serves, and what it achieves without evidence.
 
     Injection is for distances; beams get popularity in its place.
+
+    Parameters
+    ----------
+    measured : served and alone, by the way that the configuration asks for.
     """
-    found = {}
-    for way in get_args(Grounding):
-        evidence = config.evaluate.evidence
-        if evidence == "injection" and way == "trie":
-            evidence = "popularity"
-        chosen = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"evidence": evidence})})
+    found = dict(zip(GROUNDED[config.generate.grounding], measured, strict=True))
+    for way in set(GROUNDED) - {config.generate.grounding}:
+        chosen = config
+        if config.evaluate.evidence == "injection":
+            chosen = config.model_copy(
+                update={"evaluate": config.evaluate.model_copy(update={"evidence": "popularity"})}
+            )
         score = partial(_score, recommender, shelf, way)
         blend = fitted_evidence(score, shelf.holding, chosen)
-        served, alone = rank_with_evidence(score, blend, cases, config.evaluate.batch_size)
-        for name, metrics in zip(GROUNDED[way], (served, alone), strict=True):
-            found[name] = summary(metrics, len(cases))
+        ranked = rank_with_evidence(score, blend, cases, config.evaluate.batch_size)
+        found |= {name: summary(metrics, len(cases)) for name, metrics in zip(GROUNDED[way], ranked, strict=True)}
     return found
 
 
@@ -50,8 +57,6 @@ def exactness(recommender: GenerativeRecommender, shelf: Shelf, cases: Cases, co
 
 
 @torch.no_grad()
-def _score(
-    recommender: GenerativeRecommender, shelf: Shelf, way: Grounding, histories: Sequence[np.ndarray]
-) -> Tensor:
+def _score(recommender: GenerativeRecommender, shelf: Shelf, way: Grounding, histories: Sequence[np.ndarray]) -> Tensor:
     recommender.eval()
     return recommender.scores(histories, shelf.texts, shelf.items, grounding=way)

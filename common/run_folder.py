@@ -32,8 +32,12 @@ from common.home import runs_home
 from common.low_rank import Adapter
 
 KEPT_CHECKPOINTS = 2
+HEADER = 80
+"""Bytes that a file says of a tensor, beside its name and content."""
 FREE_ON_RESUME = (
-    "resume", "num-server-rounds", "home", "split.host", "split.port", "split.advertise", "split.certificate", "split.key",
+    "resume", "run-name", "num-server-rounds", "home", "split.host", "split.port", "split.advertise", "split.certificate",
+    "split.key", "split.client-ca", "split.metrics-port", "split.tokens-per-second", "evaluate.test-users",
+    "evaluate.evidence", "generate.compare",
 )  # fmt: skip
 """Settings, beside ``federation.*``, that a resumed run may change: they change no number of the rounds so far."""
 
@@ -133,7 +137,7 @@ class RunFolder:
         final = self.path / "checkpoints" / f"round-{round_number:04d}"
         partial = final.with_name(f".{final.name}.{os.getpid()}.part")
         text = json.dumps({"schema": 1, "round": round_number, **manifest})
-        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + len(text)
+        needed = sum(tensor.nbytes + len(name) + HEADER for name, tensor in tensors.items()) + len(text)
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -153,7 +157,7 @@ class RunFolder:
             free = shutil.disk_usage(self.path).free
             raise RunError(
                 f"the checkpoint of round {round_number!r} cannot be written to {str(final)!r}: {error};"
-                f" it takes {needed:,} bytes, {free:,} are free",
+                f" it takes about {needed:,} bytes, {free:,} are free",
                 f"make room there, then set resume = true to go on after round {round_number - 1}",
             ) from error
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:

@@ -17,8 +17,12 @@ from common.models import resolve
 from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec import data_commands
+from fellrec.api_command import api_command
+from fellrec.click_commands import distil_command
 from fellrec.deployment import Drive
+from fellrec.export_command import export_command
 from fellrec.gateway_command import gateway_command
+from fellrec.live_command import live_command
 from fellrec.preflight_command import preflight_command
 from fellrec.pretrain_command import pretrain_command
 from fellrec.provision_command import provision_command
@@ -26,10 +30,12 @@ from fellrec.recipes import read_recipe, settings
 from fellrec.recommend_command import recommend_command
 from fellrec.recommend_command import show as show_recommendations
 from fellrec.recommending import recommending
+from fellrec.report_command import report_command
 from fellrec.serving import Service
 from fellrec.serving import serve as run_service
 from fellrec.simulation import simulate
 from fellrec.superlink import reach
+from fellrec.track_command import track_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,10 +46,16 @@ app = typer.Typer(
 )
 app.add_typer(data_commands.app, name="data")
 app.command("pretrain")(pretrain_command)
+app.command("distil")(distil_command)
 app.command("provision")(provision_command)
 app.command("preflight")(preflight_command)
 app.command("gateway")(gateway_command)
+app.command("report")(report_command)
+app.command("live")(live_command)
 app.command("recommend")(recommend_command)
+app.command("api")(api_command)
+app.command("export")(export_command)
+app.command("track")(track_command)
 console = Console(highlight=False, soft_wrap=True)
 
 Recipe = Annotated[str, typer.Argument(help="A TOML file, or the name of one in recipes/.")]
@@ -82,7 +94,10 @@ def run(
 
 @app.command()
 def demo(override: Override = None) -> None:
-    """Train on the generated sample set, then recommend for one user (two and a half minutes on two cores)."""
+    """Train on the generated sample set, then recommend for one user (two and a half minutes on two cores).
+
+    Example: fellrec demo --set num-server-rounds=1
+    """
     folder = simulate(*settings(read_recipe("demo"), override or []), 2, 1, console)
     console.print()
     with recommending(folder) as ready:
@@ -94,7 +109,10 @@ def demo(override: Override = None) -> None:
 def show(
     run: Run = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False
 ) -> None:
-    """Show a run's result: per client, beside the baselines."""
+    """Show a run's result: per client, beside the baselines.
+
+    Example: fellrec show latest --json
+    """
     result = RunFolder.find(run).result()
     if as_json:
         typer.echo(json.dumps(result, indent=1))
@@ -144,7 +162,7 @@ def serve(
 
 @app.command()
 def split(
-    model: Annotated[str, typer.Argument(help="'embedded', a local folder, or a hub name.")],
+    model: Annotated[str, typer.Argument(help="'embedded', home:NAME, a local folder, or a hub name.")],
     out: Annotated[Path, typer.Option(help="Where to write the folders client/ and server/.")],
     k: Annotated[int, typer.Option(help="First layers for the client.")] = 1,
     m: Annotated[int, typer.Option(help="Last layers for the client.")] = 1,
@@ -163,7 +181,10 @@ def split(
 
 @app.command()
 def check(recipe: Recipe, override: Override = None) -> None:
-    """Check a recipe without starting anything; prints every setting that it leads to."""
+    """Check a recipe without starting anything; prints every setting that it leads to.
+
+    Example: fellrec check demo --set split.k=2
+    """
     _, config = settings(read_recipe(recipe), override or [])
     for key, value in flatten(config):
         console.print(f"{key} = {json.dumps(value)}", markup=False)
@@ -174,5 +195,6 @@ def main() -> None:
     try:
         app()
     except FellrecError as error:
-        print(f"fellrec: {error}", file=sys.stderr)
+        remedy = f" ({error.hint})" if error.hint else ""
+        print(f"fellrec: {error.message}{remedy} [{error.code}]", file=sys.stderr)
         sys.exit(1)

@@ -63,12 +63,9 @@ def prepare_data(
         )
     for line in report.lines():
         console.print(line, markup=False)
-    console.print(
-        f"{dataset.name}: {dataset.users} users, {len(dataset.catalogue)} items, "
-        f"{len(dataset.interactions)} interactions",
-        markup=False,
-    )
-    for kept in dataset.filters:
+    found = summary(folder)
+    console.print(f"{dataset.name}: {_sizes(found)}", markup=False)
+    for kept in found["filters"]:
         console.print(f"kept: {kept}", markup=False)
     console.print(f"licence: {dataset.licence}", markup=False)
     console.print(f"prepared: {folder}", markup=False)
@@ -76,7 +73,10 @@ def prepare_data(
 
 @app.command("list")
 def list_data(as_json: Json = False) -> None:
-    """List the prepared data sets: users, items, interactions, filters, licence."""
+    """List the prepared data sets: users, items, interactions, filters, licence.
+
+    Example: fellrec data list --json
+    """
     found = listing(data_home())
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
@@ -91,7 +91,10 @@ def show_data(
     name: Annotated[str, typer.Argument(help="A prepared data set; `fellrec data list` names them.")],
     as_json: Json = False,
 ) -> None:
-    """Show a prepared data set: counts, history lengths, ten titles, licence, source, filters."""
+    """Show a prepared data set: counts, history lengths, ten titles, licence, source, filters.
+
+    Example: fellrec data show sample
+    """
     found = summary(ensure(name, data_home()))
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))

@@ -100,3 +100,9 @@ def test_a_result_is_finite_or_refused(tmp_path: Path) -> None:
         folder.save_result({"x": float("nan")})
     folder.save_result({"x": 1.0})
     assert folder.result() == {"x": 1.0}
+
+
+def test_a_run_that_got_its_name_by_itself_is_resumed_by_it(fellrec_home: Path) -> None:
+    begun = RunFolder.create(from_flat({"home": str(fellrec_home)}), "beef")
+    again = from_flat({"home": str(fellrec_home), "run-name": begun.name, "resume": True, "evaluate.test-users": 5})
+    assert RunFolder.reopen(again).path == begun.path

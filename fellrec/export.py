@@ -1,0 +1,154 @@
+"""A client's adapter as a stock PEFT folder: what the server hosted and what the client held, in one file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from common.config import RunConfig
+from common.cut import digest
+from common.data.sets import check_name
+from common.errors import ConfigError, ModelError, RunError
+from common.models import DTYPES, load_causal, load_encoder, load_tokenizer, resolve
+from common.recommenders.build import causal
+from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.recommender import Recommender
+from common.recommenders.state import HEAD, trained_state
+from common.run_folder import RunFolder
+from fellrec.adapter_card import adapter_card
+from fellrec.recommending import refuse_other
+from fellrec.serving import whole_recommender
+
+PROBES = ("A quiet evening.", "title: The Red Fox category: Animals", "1234567890 !?")
+"""Texts, nobody's, on which the exported adapter must compute what the run's does."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes
+    ----------
+    parameters : of the adapter. moved : the largest difference that it makes to what the base model says of a probe.
+    projection : whether there is one beside the adapter.
+    """
+
+    folder: Path
+    parameters: int
+    moved: float
+    projection: bool
+
+
+def export(run: RunFolder, client: str, out: Path) -> Exported:
+    """Writes the adapter that a client serves with; the folder is there whole or not at all.
+
+    Before it is given its name the folder is loaded by PEFT on the base model, as anybody would, and computes probes.
+
+    Raises
+    ------
+    RunError : the run has no result, no such client, or what it trained is no adapter that PEFT reads by itself.
+    ConfigError : ``out`` holds something.
+    ModelError : what was written computes something else than the run's adapter does.
+    """
+    config, result = run.config(), run.result()
+    check_name(client)
+    _refuse(run, config)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ConfigError(f"--out is {str(out)!r}, which is not an empty folder", "name another")
+    recommender = whole_recommender(config, run.load_adapter(client))
+    expected = _probed(recommender.backbone, recommender.tokenizer)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        count, head = _save(recommender, config, partial)
+        pooling = recommender.pooling if isinstance(recommender, EncoderRecommender) and head else ""
+        del recommender
+        moved = _check(partial, config, expected)
+        base = digest(resolve(config.model.name))
+        card = adapter_card(client, config, result, base, base_name(config.model.name), moved, pooling)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Exported(out, count, moved, head)
+
+
+def base_name(name: str) -> str | None:
+    """A model's name on the hub; None for one that lies on a machine, whose path is nobody else's business."""
+    return None if name == "embedded" or name.startswith(("home:", "/", "~")) else name
+
+
+def _refuse(run: RunFolder, config: RunConfig) -> None:
+    refuse_other(run, "be exported")
+    if config.model.adapter != "lora":
+        raise RunError(
+            f"run {run.name!r} has 'model.adapter' = {config.model.adapter!r}: there is no adapter to export",
+            "its adapters/ hold all weights, in safetensors",
+        )
+    if config.model.positions != "model":
+        raise RunError(
+            f"run {run.name!r} has 'model.positions' = {config.model.positions!r}: the base model has no such embeddings",
+            "train with 'model.positions' = 'model' to export, or read its adapters/ with fellrec",
+        )
+
+
+def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[int, bool]:
+    """Writes adapter and projection; returns the adapter's parameters, and whether there is a projection."""
+    backbone = recommender.backbone
+    settings = backbone.peft_config["default"]
+    settings.task_type = "CAUSAL_LM" if causal(config.model) else "FEATURE_EXTRACTION"
+    settings.inference_mode = True
+    # PEFT would look on the hub whether the vocabulary was changed
+    backbone.save_pretrained(folder, save_embedding_layers=False)
+    # PEFT put the path of this machine's copy there
+    settings.base_model_name_or_path = base_name(config.model.name)
+    settings.save_pretrained(folder)
+    state = trained_state(recommender)
+    head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
+    if head:
+        save_file(head, folder / "projection.safetensors")
+    return sum(tensor.numel() for name, tensor in state.items() if not name.startswith(HEAD)), bool(head)
+
+
+def _check(folder: Path, config: RunConfig, expected: list[Tensor]) -> float:
+    """Loads the folder as anybody would; returns how far it moves what the base model says."""
+    base, tokenizer = _base(config), load_tokenizer(resolve(config.model.name))
+    start = _probed(base, tokenizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        loaded = PeftModel.from_pretrained(base, str(folder)).eval()
+    found = _probed(loaded, tokenizer)
+    for one, other in zip(found, expected, strict=True):
+        if not torch.equal(one, other):
+            raise ModelError(
+                f"the exported adapter differs from the run's by {(one - other).abs().max().item()!r} on a probe",
+                "nothing was written; please open an issue with the versions in result.json",
+            )
+    return max((one - other).abs().max().item() for one, other in zip(found, start, strict=True))
+
+
+def _base(config: RunConfig) -> PreTrainedModel:
+    folder, dtype = resolve(config.model.name), DTYPES[config.model.dtype]
+    if causal(config.model):
+        return load_causal(folder, dtype, config.model.quantise)
+    return load_encoder(folder, dtype)
+
+
+@torch.no_grad()
+def _probed(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> list[Tensor]:
+    """What a model says of each probe, float32 [1, L, ...]: last hidden states, of a causal model logits."""
+    found = []
+    for text in PROBES:
+        ids = torch.tensor([tokenizer(text)["input_ids"] or [0]], device=next(model.parameters()).device)
+        output = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        found.append((output.logits if "logits" in output else output.last_hidden_state).float().cpu())
+    return found

@@ -1,0 +1,33 @@
+"""``fellrec export``: a client's adapter as a stock PEFT folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.run_folder import RunFolder
+from fellrec.export import export
+from fellrec.recommend_command import Run
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def export_command(
+    client: Annotated[str, typer.Option(help="The client whose adapter it is.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; it must not be there, or be empty.")],
+    run: Run = "latest",
+) -> None:
+    """Write a client's adapter as a folder that PEFT loads on the base model, with a model card.
+
+    Example: fellrec export latest --client ml-latest-small-0 --out adapter
+    """
+    found = export(RunFolder.find(run), client, out)
+    console.print(f"{found.parameters:,} parameters in {found.folder}", markup=False)
+    console.print("checked: PEFT loads it on the base model, and it computes what the run's adapter does", markup=False)
+    if not found.moved:
+        console.print("note: it computes what the base model alone does; nothing was learned", markup=False)
+    if found.projection:
+        console.print("projection.safetensors: what PEFT has no place for; README.md says how to use it", markup=False)
