@@ -120,6 +120,10 @@ class Rounds:
                     "loss": report.loss, "examples": report.examples, "share": report.share,
                     "validation": dict(report.validation.values),
                     "heat": strategy.trainees()[client].heat, "seconds": dict(report.seconds),
+                    "bytes": {
+                        "up": strategy.trained.received[client] + int(report.split_bytes.get("up", 0)),
+                        "down": strategy.trainees()[client].bytes_down[-1],
+                    },
                 }
                 for client, report in reports.items()
             },
