@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow compose-test bench lint clean
+.PHONY: help setup demo test test-slow compose-test faults bench lint clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,8 +27,11 @@ test-slow: setup ## long tables: every cut, rung and family over 20 steps
 compose-test: setup ## the compose file in a docker engine: a run over three nodes, and faults (root, a quarter of an hour)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m compose tests/deploy
 
+faults: setup ## real processes on loopback, killed at each phase of a round (half an hour)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m faults tests/faults
+
 bench: setup ## benchmarks in their quick form, a minute each
-	@for name in split_step batching transport cut_cost recovery sessions; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+	@for name in split_step batching transport cut_cost recovery sessions recommend; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 lint: setup ## style
 	$(VENV)/bin/ruff check .

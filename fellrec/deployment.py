@@ -52,18 +52,23 @@ class Drive:
         while True:
             before = self._round
             flower_run = self._start({**settings, "run-name": name, "resume": self._begun}, failures > 0)
-            state = self._follow(flower_run, name)
+            try:
+                state = self._follow(flower_run, name)
+            except KeyboardInterrupt:
+                self._tell(f"run {name} goes on without this command; `flwr stop {flower_run}` ends it")
+                raise
             if state.completed:
                 return name
             if state.stopped:
                 raise RunError(f"run {name!r} was stopped", self._remedy(name))
             failures += 1
             # it may have made its folder without living long enough for anybody to read so in its log
-            self._begun = self._begun or "exists already" in state.details
+            unseen = not self._begun and "exists already" in state.details
+            self._begun = self._begun or unseen
             self._tell(f"run {name} failed in round {self._round}: {state.details or 'no reason is known'}")
             if failures > self._keep_going:
                 raise RunError(f"run {name!r} failed {failures} times, last: {state.details}", self._remedy(name))
-            if not state.died and self._round <= before and failures > 1:
+            if not (state.died or unseen) and self._round <= before and failures > 1:
                 raise RunError(f"run {name!r} fails again in the same way: {state.details}", self._remedy(name))
             self._tell(f"taking it up again, {self._keep_going - failures} more times if need be")
 

@@ -41,11 +41,10 @@ class Flower:
 
     def run(self, app: Path, settings: Mapping[str, Value], nodes: int, cpus: int) -> subprocess.Popen[str]:
         """Starts ``flwr run`` for the app in folder ``app``; its output is to be read from ``stdout``."""
-        recipe = self.folder / "recipe.toml"
-        recipe.write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in settings.items()), encoding="utf-8")
+        recipe = write_settings(self.folder / "recipe.toml", settings)
         federation = f"num-supernodes={nodes} client-resources-num-cpus={cpus}"
         command = [
-            _tool("flwr"),
+            tool("flwr"),
             "run",
             str(app),
             CONNECTION,
@@ -87,7 +86,7 @@ def own_superlink() -> Iterator[Flower]:
     }
     log = folder / "superlink.log"
     command = [
-        _tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess",
+        tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess",
         "--host", "127.0.0.1", "--port", str(port), "--control-api-address", f"127.0.0.1:{control}",
     ]  # fmt: skip
     with log.open("w") as output:
@@ -129,7 +128,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _tool(name: str) -> str:
+def write_settings(path: Path, settings: Mapping[str, Value]) -> Path:
+    """Writes settings as ``flwr run --run-config`` reads them; returns the path."""
+    path.write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in settings.items()), encoding="utf-8")
+    return path
+
+
+def tool(name: str) -> str:
+    """The path of one of Flower's commands.
+
+    Raises
+    ------
+    RunError : Flower is not installed.
+    """
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from client_app.crowd_holding import simulated_clients
 from client_app.node import all_clients
 from common.config import RunConfig, Value
 from common.errors import RunError
@@ -32,7 +33,8 @@ def simulate(settings: Mapping[str, Value], config: RunConfig, nodes: int, cpus:
     ------
     RunError : the run ended without a result.
     """
-    everyone = all_clients(config, config.home)
+    click = config.model.recommender == "click"
+    everyone = simulated_clients(config, config.home)[1] if click else all_clients(config, config.home)
     console.print(f"{len(everyone)} clients; strategy {config.strategy.name}, model {config.model.name}", markup=False)
     name = config.run_name or "-".join(
         part
@@ -86,7 +88,7 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
             if kind == "round_started":
                 if not rounds_began:
                     rounds_began, first = event["time"], event["round"]
-                answered, invited = 0, len(event["clients"])
+                answered, invited = 0, event.get("answers", len(event["clients"]))
                 bar.update(task, description=f"round {event['round']}/{event['of']}", total=event["of"])
             elif kind == "reply":
                 answered += 1
@@ -95,11 +97,12 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
                     task, completed=min(done, config.num_server_rounds), note=f"{event['client']} answered {recall}"
                 )
             elif kind == "validated":
-                recall = f"R@10 {event['recall@10']:.4f}"
+                recall = f"AUC {event['auc']:.4f}" if "auc" in event else f"R@10 {event['recall@10']:.4f}"
             elif kind == "round_ended":
                 spent = (event["time"] - rounds_began) / (event["round"] - first + 1)
                 left = spent * (config.num_server_rounds - event["round"])
-                loss = "void" if event["void"] else f"loss {event['loss']:.4f}"
+                told = "loss not told" if event["loss"] is None else f"loss {event['loss']:.4f}"
+                loss = "void" if event["void"] else told
                 bar.update(task, completed=event["round"], note=f"{loss}, about {left:.0f} s left")
                 bar.console.print(
                     f"round {event['round']}: {loss}, {event['clients_ok']} clients, before it {recall or 'no validation'}",

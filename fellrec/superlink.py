@@ -1,4 +1,4 @@
-"""A SuperLink that is there already, by its name in Flower's configuration or by its address: runs are started and asked after."""
+"""A SuperLink that is there already, by its name in Flower's configuration or its address: runs are started and asked after."""
 
 from __future__ import annotations
 
@@ -96,15 +96,6 @@ class SuperLink:
                 return RunState(found["status"], found["status-details"])
         return LOST
 
-    def stop(self, run: str) -> None:
-        """Ends a run.
-
-        Raises
-        ------
-        OutOfReach : the SuperLink does not answer, or the run has ended.
-        """
-        self._ask("stop", run, self.name)
-
     def lines(self, run: str) -> subprocess.Popen[str]:
         """A process whose ``stdout`` has the run's log from its beginning, as it is written; it ends with the run."""
         command = [tool("flwr"), "log", run, self.name, "--stream"]
@@ -139,7 +130,7 @@ def reach(superlink: str, root_certificates: str = "", federation: str = "") -> 
 
     Raises
     ------
-    ConfigError : an address on another machine without the authority of its certificate.
+    ConfigError : an address on another machine without the authority of its certificate, or that is no file.
     """
     environment = os.environ | {
         "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1",
@@ -155,6 +146,10 @@ def reach(superlink: str, root_certificates: str = "", federation: str = "") -> 
             return
         if not root_certificates and superlink.rpartition(":")[0].strip("[]") not in LOOPBACK:
             raise ConfigError(f"--superlink = {superlink!r} without TLS", "give --root-certificates, or use 127.0.0.1")
+        if root_certificates and not Path(root_certificates).is_file():
+            raise ConfigError(
+                f"--root-certificates = {root_certificates!r} is no file", "give the authority's PEM file"
+            )
         safety = f"root-certificates = {json.dumps(str(Path(root_certificates).absolute()))}"
         (Path(folder) / "config.toml").write_text(
             f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\naddress = "{superlink}"\n'

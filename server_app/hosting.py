@@ -20,6 +20,7 @@ from common.low_rank import Adapter
 from common.messages import Doors
 from common.models import DTYPES, resolve
 from common.recommenders.build import causal
+from server_app.split.handshakes import Handshakes
 from server_app.split.host import SplitHost
 from server_app.split.page import MetricsPage
 from server_app.split.settings import AdamW, HostedLora, HostSettings, Limits, TlsFiles
@@ -65,7 +66,7 @@ class Hosting:
             )  # fmt: skip
 
         self._open: dict[str, tuple[float, ...]] = {}
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._page = MetricsPage(split.metrics_port, registry) if split.metrics_port else None
         try:
             self._service = SupervisedHost(make, split.port)
@@ -74,11 +75,15 @@ class Hosting:
                 self._page.close()
             raise
         registry.register(self._service)
+        self._handshakes = Handshakes()
+        if tls is not None:
+            self._handshakes.watch()
         self.address = split.advertise or self._service.address
 
     def close(self) -> None:
         """Ends the service, and its metrics with it."""
         self._service.stop()
+        self._handshakes.close()
         if self._page is not None:
             self._page.close()
 

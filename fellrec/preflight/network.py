@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common.config import LOOPBACK
 from common.wire import METHOD
+from fellrec.preflight.certificates import FROM_FOLDER, keys_and_certificates
 from fellrec.preflight.finding import Finding
 from fellrec.preflight.node import Node
 
@@ -86,10 +87,12 @@ def split_service(node: Node) -> Iterator[Finding]:
             asked = health_pb2.HealthCheckRequest(service=METHOD.strip("/").split("/")[0])
             said = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=SECONDS).status
         except grpc.RpcError as error:
+            if not plain and _hangs_up(node):
+                yield _not_taken(node)
+                return
             yield Finding(
                 check, "fail", f"{node.split}: {error.code().name} {error.details()}",
-                "where it asks for certificates, this node's is missing, expired or of another federation; "
-                "else see whether fellrec's service listens there",
+                "see whether fellrec's service listens there",
             )  # fmt: skip
             return
     if said != health_pb2.HealthCheckResponse.SERVING:
@@ -97,6 +100,38 @@ def split_service(node: Node) -> Iterator[Finding]:
         yield Finding(check, "warn", f"{node.split} says {name}", "it is about to stop: try again later")
         return
     yield Finding(check, "ok", f"{node.split} serves")
+
+
+def _hangs_up(node: Node) -> bool:
+    """Whether a gRPC service ends the connection where its settings should come: all it says about a certificate."""
+    host, _, port = node.split.rpartition(":")
+    host = host.strip("[]")
+    context = _context(node)
+    context.set_alpn_protocols(["h2"])
+    try:
+        with (
+            socket.create_connection((host, int(port)), SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=host) as connection,
+        ):
+            return connection.selected_alpn_protocol() == "h2" and not connection.recv(1)
+    except (ConnectionError, ssl.SSLError):
+        return True
+    except OSError:
+        return False
+
+
+def _not_taken(node: Node) -> Finding:
+    """Why a service that hangs up does so, from what this node knows of its own files."""
+    check = "split service"
+    if node.split_certificate is None or node.split_key is None:
+        return Finding(check, "fail", f"{node.split} asks for a certificate, and this node shows none", FROM_FOLDER)
+    wrong = next((found for found in keys_and_certificates(node) if found.verdict == "fail"), None)
+    if wrong is not None:
+        return Finding(check, "fail", f"{node.split} does not take {wrong.check}: {wrong.message}", wrong.remedy)
+    return Finding(
+        check, "fail", f"{node.split} does not take this node's certificate, and nothing is wrong with it here",
+        "see the server's 'split.client-ca' and clock; its log has a line with 'Handshake failed'",
+    )  # fmt: skip
 
 
 def _trouble(check: str, address: str, node: Node, plain: bool = False) -> Finding | None:

@@ -74,7 +74,10 @@ class Vault:
                 self._pending.pop(client, None)
             self._changed.wait_for(lambda: self._failure or (client not in self._pending and self._writing != client))
             if self._failure:
-                raise RunError(f"a hosted adapter cannot be saved: {self._failure}", "make room in the state folder")
+                raise RunError(
+                    f"a hosted adapter cannot be saved: {self._failure}",
+                    "make room there, then set resume = true to go on after the last whole round",
+                )
 
     def drop_working(self, client: str) -> None:
         """Removes a client's working copy; nothing may be pending."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from common.errors import RunError
 from common.events import EventLog, read_events
 
 
@@ -31,3 +34,22 @@ def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"event": "ha')
     assert [event["event"] for event in read_events(path)] == ["whole"]
+
+
+def test_half_a_line_of_a_process_that_died_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    EventLog(path).write("whole")
+    with path.open("a") as file:
+        file.write('{"event": "ha')
+    EventLog(path).write("after")
+    assert [event["event"] for event in read_events(path)] == ["whole", "after"]
+
+
+def test_a_log_that_cannot_be_written_is_named_and_its_listeners_are_told(tmp_path: Path) -> None:
+    heard: list[dict] = []
+    log = EventLog(tmp_path / "log")
+    log.listen(heard.append)
+    (tmp_path / "log").mkdir()
+    with pytest.raises(RunError, match=f"{tmp_path}/log' cannot be written: .*resume = true"):
+        log.write("late")
+    assert [event["event"] for event in heard] == ["late"]

@@ -1,25 +1,30 @@
-"""The compose file in a real engine: who reaches what, a run over three SuperNodes with TLS and the split, faults.
+"""The compose file in a real engine: who reaches what, runs over three SuperNodes with TLS and the split on real data, faults.
 
-Needs root, docker and about fifteen minutes on two cores: ``make compose-test``. FELLREC_COMPOSE_ENGINE may name a file of shell
-settings for the engine, FELLREC_IMAGE an image that is there, FELLREC_WHEELS a folder of wheels for the build.
+Needs root, docker, MovieLens latest-small (see ``tests.real_data``) and about twenty minutes on two cores: ``make compose-test``.
+FELLREC_COMPOSE_ENGINE may name a file of shell settings for the engine, FELLREC_IMAGE an image that is there, FELLREC_WHEELS a
+folder of wheels for the build.
 """
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.engine import NODES, Federation, federation
+from tests.deploy.engine import NODES, PROJECT, RAW, Federation, federation
+from tests.real_data import real_data
 
 pytestmark = pytest.mark.compose
 REACH = "import socket; socket.create_connection(('{}', {}), 3)"
+PAUSE = 20.0
+LOSING = {"num-server-rounds": "4", "federation.stragglers": "1.5"}
+"""A run in which a client may be lost: longer, so that it comes back, and less patient."""
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with federation(tmp_path_factory.mktemp("compose"), tmp_path_factory.mktemp("home")) as found:
+    with federation(tmp_path_factory.mktemp("compose"), real_data(RAW)) as found:
         yield found
 
 
@@ -67,7 +72,7 @@ def test_every_node_passes_its_preflight(up: Federation) -> None:
     for letter, name in zip("abc", NODES, strict=True):
         mounts = [f"{up.folder}/federation/nodes/{name}:/node:ro", f"{up.folder}/data/{name}:/data:ro"]
         words = [word for mount in mounts for word in ("-v", mount)]
-        network = f"fellrec-test_node-{letter}"
+        network = f"{PROJECT}_node-{letter}"
         done = up.docker(
             "run", "--rm", "--network", network, *words, up.image, "fellrec", "preflight", "--env", "/node/node.env"
         )
@@ -81,7 +86,7 @@ def test_a_node_whose_key_is_not_registered_is_refused(up: Federation) -> None:
         "run",
         "--rm",
         "--network",
-        "fellrec-test_node-a",
+        f"{PROJECT}_node-a",
         "-v",
         mount,
         up.image,
@@ -96,14 +101,7 @@ def test_a_node_whose_key_is_not_registered_is_refused(up: Federation) -> None:
 def test_the_numbers_are_those_of_the_simulation(up: Federation, unbroken: dict) -> None:
     path = up.recipe("simulated", **{"split.host": "127.0.0.1", "split.advertise": "", "split.certificate": "",
                                       "split.key": "", "split.client-ca": "", "split.port": "0"})  # fmt: skip
-    # Ray's own start sometimes times out on a loaded machine; that says nothing of the numbers
-    attempt = f"rm -rf /tmp/home/runs; fellrec run {path} >&2 && exec cat /tmp/home/runs/simulated/result.json"
-    script = f"for i in 1 2 3; do {attempt}; done; exit 1"
-    done = up.docker(
-        "run", "--rm", "-e", "PYTHONPATH=/opt/fellrec-app", "-e", "FELLREC_HOME=/tmp/home", "-e", "OMP_NUM_THREADS=1",
-        "-v", f"{up.folder}/recipes:/etc/fellrec/recipes:ro", up.image, "sh", "-c", script,
-    )  # fmt: skip
-    simulated = json_after(done.stdout)
+    simulated = up.simulate("simulated", path)
     assert unbroken["run"]["mode"] == "deployment" and simulated["run"]["mode"] == "simulation"
     assert unbroken["metrics"] == simulated["metrics"]
     assert [r["loss"] for r in unbroken["rounds"]] == [r["loss"] for r in simulated["rounds"]]
@@ -128,17 +126,42 @@ def test_a_killed_serverapp_is_taken_up_after_its_last_whole_round(up: Federatio
     assert up.result("resumed")["metrics"] == unbroken["metrics"]
 
 
+def test_a_pause_of_the_split_in_training_costs_no_round(up: Federation, unbroken: dict) -> None:
+    up.start(up.recipe("paused"))
+    up.wait_for_training("paused", 2)
+    up.compose("pause", "serverapp")
+    began = time.time()
+    time.sleep(PAUSE)
+    up.compose("unpause", "serverapp")
+    ended = time.time()
+    up.wait("paused", "run_ended")
+    answered = [event["time"] for event in up.events("paused") if event["event"] == "reply" and event["round"] == 2]
+    assert len(answered) == 3 and any(moment > began for moment in answered)
+    assert not [moment for moment in answered if began < moment < ended - 1]
+    assert up.result("paused")["metrics"] == unbroken["metrics"]
+
+
 def test_a_killed_supernode_costs_its_round_and_comes_back(up: Federation) -> None:
-    up.start(up.recipe("killed", **{"num-server-rounds": "4"}))
+    up.start(up.recipe("killed", **LOSING))
     up.wait("killed", "round_started", 2)
     up.compose("kill", "supernode-b", "clientapp-b")
     up.wait("killed", "round_started", 3)
     up.compose("up", "-d", "--wait", "supernode-b", "clientapp-b")
     up.wait("killed", "run_ended")
-    rounds = up.result("killed")["rounds"]
+    lost_round_2_and_came_back(up.result("killed"))
+
+
+def test_a_node_cut_off_costs_its_round_and_comes_back(up: Federation) -> None:
+    up.start(up.recipe("cut", **LOSING))
+    up.wait_for_training("cut", 2)
+    up.cut("b")
+    up.wait("cut", "round_started", 3)
+    up.mend("b")
+    up.wait("cut", "run_ended")
+    lost_round_2_and_came_back(up.result("cut"))
+
+
+def lost_round_2_and_came_back(result: dict) -> None:
+    rounds = result["rounds"]
     assert [found["clients_ok"] for found in rounds[:2]] == [3, 2] and rounds[-1]["clients_ok"] == 3
     assert set(rounds[1]["clients_failed"]) == {NODES[1]}
-
-
-def json_after(text: str) -> dict:
-    return json.loads(text[text.index('{\n "') :])

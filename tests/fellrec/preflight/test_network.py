@@ -16,6 +16,7 @@ from common.cut import Cut
 from fellrec.preflight import Finding, Node
 from fellrec.preflight import network as checks
 from fellrec.preflight.network import clock, split_service, superlink
+from fellrec.provision import add
 from server_app.split.host import SplitHost
 from server_app.split.settings import TlsFiles
 from tests.fellrec.preflight.servers import at, federation, free_address, https, listening, verdicts
@@ -101,15 +102,47 @@ def test_the_split_service_serves_this_node(made: tuple[Path, Node], service: tu
     assert only(split_service(at(made[1], split=service[1]))).verdict == "ok"
 
 
-def test_the_split_service_refuses_strangers(
+def test_why_the_split_service_does_not_take_a_node_is_named(
     made: tuple[Path, Node], service: tuple[SplitHost, str], tmp_path: Path
 ) -> None:
     node, other = at(made[1], split=service[1]), federation(tmp_path / "other")[1]
     stranger = at(node, split_certificate=other.split_certificate, split_key=other.split_key)
-    for refused in (stranger, at(node, split_certificate=None, split_key=None)):
+    bare = at(node, split_certificate=None, split_key=None)
+    for refused, message, remedy in (
+        (stranger, "was not signed by", "two federations"),
+        (bare, "shows none", "fellrec provision"),
+        (at(node, root_certificate=other.root_certificate), "certificate", "not of this server's federation"),
+    ):
         found = only(split_service(refused))
-        assert found.verdict == "fail" and "certificate" in found.remedy
-    assert only(split_service(at(node, root_certificate=other.root_certificate))).verdict == "fail"
+        assert found.verdict == "fail" and message in found.message and remedy in found.remedy, found
+
+
+def test_an_expired_certificate_is_named(made: tuple[Path, Node], service: tuple[SplitHost, str]) -> None:
+    folder = made[0]
+    add(folder, ["late"], 0)
+    late = Node.from_env(folder / "nodes" / "late" / "node.env")
+    found = only(split_service(at(late, split=service[1])))
+    assert found.verdict == "fail" and "expired on" in found.message and "--renew" in found.remedy
+
+
+def test_a_service_that_trusts_another_authority_is_named(made: tuple[Path, Node], tmp_path: Path) -> None:
+    other, pair = federation(tmp_path / "other")[0], made[0] / "server" / "split"
+    tls = TlsFiles(pair / "tls.crt", pair / "tls.key", other / "server" / "split" / "ca.crt")
+    host = host_for(model_folder("bert", tmp_path / "model"), "bert", Cut(1, 1), tmp_path / "state", tls)
+    try:
+        found = only(split_service(at(made[1], split=f"localhost:{host.start().rpartition(':')[2]}")))
+    finally:
+        host.stop(0)
+    assert found.verdict == "fail" and "nothing is wrong with it here" in found.message and "client-ca" in found.remedy
+
+
+def test_plain_text_at_the_split_port_is_named(made: tuple[Path, Node], tmp_path: Path) -> None:
+    host = host_for(model_folder("bert", tmp_path / "model"), "bert", Cut(1, 1), tmp_path / "state")
+    try:
+        found = only(split_service(at(made[1], split=f"localhost:{host.start().rpartition(':')[2]}")))
+    finally:
+        host.stop(0)
+    assert found.verdict == "fail" and "plain text" in found.remedy
 
 
 def test_without_a_run_nobody_listens_and_that_is_no_failure(made: tuple[Path, Node]) -> None:
