@@ -9,8 +9,10 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app.client import Client, facts
+from client_app.crowd import evaluate_crowd, roster, train_crowd
 from client_app.outbox import release
 from common.config import RunConfig, from_flat
+from common.crowd_messages import CrowdTask
 from common.errors import ConfigError, DataError, FellrecError, RunError
 from common.messages import Hello, Roster, Task
 from common.version import app_identity
@@ -28,6 +30,8 @@ def hello(message: Message, context: Context) -> Message:
 
     def answer(config: RunConfig) -> RecordDict:
         _same_app(Hello.from_record(message.content).app)
+        if config.model.recommender == "click":
+            return release(roster(config, context.node_config))
         simulated = "partition-id" in context.node_config
         return release(Roster(app_identity(), simulated, facts(config, context.node_config)))
 
@@ -36,9 +40,11 @@ def hello(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Trains one client's recommender for one round."""
+    """Trains one client's recommender for one round; a click model's node all of its clients'."""
 
     def answer(config: RunConfig) -> RecordDict:
+        if config.model.recommender == "click":
+            return release(train_crowd(config, context.node_config, _crowd_task(message)))
         with Client(config, context.node_config, _task(message), training=True) as client:
             return release(client.train())
 
@@ -47,9 +53,11 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Measures one client's final recommender."""
+    """Measures one client's final recommender; a click model's node all of its clients'."""
 
     def answer(config: RunConfig) -> RecordDict:
+        if config.model.recommender == "click":
+            return release(evaluate_crowd(config, context.node_config, _crowd_task(message)))
         with Client(config, context.node_config, _task(message), training=False) as client:
             return release(client.evaluate())
 
@@ -58,6 +66,12 @@ def evaluate(message: Message, context: Context) -> Message:
 
 def _task(message: Message) -> Task:
     task = Task.from_record(message.content)
+    _same_app(task.app)
+    return task
+
+
+def _crowd_task(message: Message) -> CrowdTask:
+    task = CrowdTask.from_record(message.content)
     _same_app(task.app)
     return task
 

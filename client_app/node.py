@@ -54,7 +54,17 @@ def clients_here(config: RunConfig, node: Mapping[str, Value]) -> dict[str, Path
 
 
 def all_clients(config: RunConfig, home: str) -> dict[str, Path]:
-    """Every simulated client of the run with its data folder, in a fixed order."""
+    """Every simulated client of the run with its data folder, in a fixed order.
+
+    Raises
+    ------
+    ConfigError : a click model's run, whose clients are users of one log without a folder each.
+    DataError : a data set is not prepared.
+    """
+    if config.model.recommender == "click":
+        raise ConfigError(
+            "'model.recommender' = 'click' tells clicks and ranks no catalogue", "see its result with `fellrec show`"
+        )
     everyone: dict[str, Path] = {}
     default = 0 if config.data.partition == "user" else 5
     for name, clients in parse_sets(config.data.sets, default):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from flwr.app import RecordDict
 from torch import Tensor
 
+from common.crowd_messages import CrowdReport, CrowdRoster
 from common.errors import MessageError, OutboxError
 from common.messages import Adapter, EvaluateReport, Roster, TrainReport, check_adapter
 from common.scopes import ADAPTER_SCOPE, Scope
@@ -43,6 +44,6 @@ class Outbox:
         return {name: tensor.detach().cpu() for name, tensor in trained.items()}
 
 
-def release(report: TrainReport | EvaluateReport | Roster) -> RecordDict:
+def release(report: TrainReport | EvaluateReport | Roster | CrowdReport | CrowdRoster) -> RecordDict:
     """The record of a report; only these kinds of report exist, and each lists its own fields."""
     return report.to_record()

@@ -40,17 +40,18 @@ def count(clicks: ArrayLike, logits: ArrayLike, groups: ArrayLike, size: int) ->
 
     Raises DataError for logits that are not finite, or clicks other than 0 and 1.
     """
-    y, scores, own = np.asarray(clicks), np.asarray(logits, dtype=np.float64), np.asarray(groups)
+    y, scores, own = np.asarray(clicks), np.asarray(logits, dtype=np.float64), np.asarray(groups, dtype=np.int64)
     if not np.isfinite(scores).all():
         raise DataError("logits hold NaN or infinities", "lower the learning rates")
     if not np.isin(y, (0, 1)).all():
         raise DataError(f"clicks hold {np.setdiff1d(y, (0, 1))[:5].tolist()!r}", "a click is 0 or 1")
     y = y.astype(np.int64)
     steps = np.minimum((expit(scores) * STEPS).astype(np.int64), STEPS - 1)
-    places = (own.astype(np.int64) * 2 + y) * STEPS + steps
+    places = (own * 2 + y) * STEPS + steps
     rows = np.bincount(places, minlength=size * 2 * STEPS).reshape(size, 2, STEPS)
+    # of no rows numpy makes integers, whatever the weights are
     loss = np.bincount(own, weights=np.logaddexp(0.0, scores) - y * scores, minlength=size)
-    return ClickCounts(rows, loss)
+    return ClickCounts(rows, loss.astype(np.float64))
 
 
 def metrics_of(rows: NDArray[np.int64], loss: float) -> dict[str, float | int | None]:

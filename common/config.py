@@ -118,7 +118,8 @@ class SplitConfig(Section):
     certificate: str = Field("", description="the server's certificate chain, PEM; '' is plaintext, on loopback only")
     key: str = Field("", description="the server's private key, PEM")
     client_ca: str = Field(
-        "", description="authorities of clients' certificates, PEM; '' asks for none; a common name is the client's name"
+        "",
+        description="authorities of clients' certificates, PEM; '' asks for none; a common name is the client's name",
     )
     tokens_per_second: Annotated[float, Field(ge=0)] = Field(
         0.0, description="tokens, padding included, that a client may send in the long run; 0: any number"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+CLICKS = ("auc", "user_auc", "logloss", "precision", "recall", "f1")
 
 
 def result_table(result: dict[str, Any]) -> list[str]:
     """Per client and in the mean: the recommender beside its baselines; one line each, columns aligned."""
     metrics = result["metrics"]
+    if "auc" in metrics["test"]:
+        return _click_table(result)
     rows = [("", "users", *("R@10", "R@20", "N@10", "N@20"), "popularity R@10", "item-kNN R@10")]
     for client, row in metrics["clients"].items():
         baselines = row["baselines"]
@@ -28,3 +31,31 @@ def result_table(result: dict[str, Any]) -> list[str]:
     ]
     note = ["(generated data: no claim about real users)"] if result["data"]["generated"] else []
     return lines + note
+
+
+def _click_table(result: dict[str, Any]) -> list[str]:
+    """A click model's run has too many clients for a line each: what all rows give, and how even clients fare."""
+    metrics, cost, privacy = result["metrics"], result["cost"]["client"], result["privacy"]
+    lines = []
+    parts = {
+        "validation": metrics["validation"],
+        "test": metrics["test"],
+        "warm start, test": metrics["baselines"]["warm_start"],
+    }
+    for part, found in parts.items():
+        told = (f"{name} {value:.4f}" for name in CLICKS if (value := found.get(name)) is not None)
+        lines.append(f"{part.ljust(16)}  {found['rows']} rows: {', '.join(told)}")
+    even = metrics["balance"]["auc"]
+    if even is not None:
+        lines.append(
+            f"{len(metrics['clients'])} clients' own AUC: worst tenth {even['worst_decile']:.4f}, Jain {even['jain']:.4f}"
+        )
+    if cost["bytes_up"] is not None:
+        lines.append(
+            f"a client and round: {cost['bytes_up'] / 1024:.1f} KiB up, {cost['share_of_whole_up']:.2%} of the whole model"
+        )
+    if privacy["mechanism"]:
+        lines.append(
+            f"{privacy['mechanism']} noise: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:.0e} a client"
+        )
+    return lines + (["(generated data: no claim about real users)"] if result["data"]["generated"] else [])

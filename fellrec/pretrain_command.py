@@ -1,4 +1,4 @@
-"""``fellrec pretrain``: a small base language model from the text of prepared data sets."""
+"""``fellrec pretrain``: a small base language model from the text of prepared data sets, or a click model from a click log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from common.data.sets import check_name
 from common.errors import ConfigError
 from common.home import data_home, models_home
 from common.recommenders.prompt import INSTRUCTION
+from fellrec.click_commands import is_click_log, layer_widths, pretrain_click_log
+from fellrec.click_pretraining import ClickPretraining
 from fellrec.learning import Learning
 from fellrec.pretraining import PretrainSettings, pretrain
 
 console = Console(highlight=False, soft_wrap=True)
-SHAPE = PretrainSettings()
+SHAPE, CLICKS = PretrainSettings(), ClickPretraining()
 
 
 def pretrain_command(
@@ -34,9 +36,19 @@ def pretrain_command(
     steps: Annotated[int, typer.Option(min=0, help="Learn exactly so many steps instead; 0 goes by --minutes.")] = 0,
     context: Annotated[int, typer.Option(help="Tokens of a prompt at most, as model.max-tokens.")] = SHAPE.context,
     instruction: Annotated[str, typer.Option(help="The prompt's task, as model.instruction.")] = INSTRUCTION,
-    seed: Annotated[int, typer.Option(help="Of the weights and the order of the text.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the weights and the order of the text or rows.")] = 0,
+    open_share: Annotated[
+        float, typer.Option("--open", help="Click log: share of the users to learn from; they are no clients.")
+    ] = CLICKS.open_share,
+    division: Annotated[int, typer.Option(min=0, help="Click log: seed of who is open.")] = CLICKS.division,
+    embedding: Annotated[int, typer.Option(min=1, help="Click log: width of an attribute's embedding.")] = CLICKS.width,
+    hidden: Annotated[str, typer.Option(help="Click log: widths of the hidden layers.")] = "32,8",
+    item_ids: Annotated[bool, typer.Option(help="Click log: a row for every item.")] = CLICKS.item_ids,
+    epochs: Annotated[int, typer.Option(min=1, help="Click log: passes over the rows.")] = CLICKS.epochs,
 ) -> None:
     """Learn a small base language model from the items of data sets: from their text alone, never from histories.
+
+    Of a click log, learn a click model from the rows of open users: the warm start of FedPA.
 
     A model of the same text and settings is made once. Copy its folder to every machine of a federation.
 
@@ -44,6 +56,12 @@ def pretrain_command(
     """
     if not called:
         raise ConfigError("--as is empty", "name the model")
+    if any(is_click_log(name) for name in sets):
+        if len(sets) > 1:
+            raise ConfigError(f"sets are {sets!r}", "a click model is made from one click log")
+        shape = ClickPretraining(open_share, division, embedding, layer_widths(hidden), item_ids, epochs, seed=seed)
+        pretrain_click_log(sets[0], called, shape)
+        return
     folder = models_home() / check_name(called)
     settings = PretrainSettings(
         layers=layers, width=width, heads=heads, vocabulary=vocabulary, context=context, minutes=minutes, steps=steps,

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -14,13 +15,17 @@ from common.config import RunConfig, from_flat
 from common.errors import FellrecError, RunError
 from common.events import EventLog
 from common.recommenders.build import origin
+from common.recommenders.click_build import click_run
 from common.run_folder import RunFolder
 from common.table import result_table
 from server_app.clients import Clients
+from server_app.crowd_result import crowd_result
+from server_app.crowd_rounds import CrowdRounds
 from server_app.hosting import Hosting
 from server_app.progress import Progress
 from server_app.result import result_of
 from server_app.rounds import Rounds
+from server_app.run_metrics import RunMetrics
 from server_app.strategy import FederatedRecommenders
 
 app = ServerApp()
@@ -40,16 +45,8 @@ def main(grid: Grid, context: Context) -> None:
     log.listen(Progress())
     log.write("run_started", run=folder.name, folder=str(folder.path), flower_run=str(context.run_id))
     try:
-        with ExitStack() as stack:
-            hosting = None
-            if config.split.on:
-                hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
-            untrained = origin(config.model, config.seed)
-            strategy = FederatedRecommenders(config, folder.name, untrained, Clients(), log, hosting)
-            rounds = Rounds(config, grid, strategy, folder, log)
-            rounds.run()
-        mode = "simulation" if strategy.clients.simulated else "deployment"
-        result = result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
+        whole_run = _crowd if config.model.recommender == "click" else _recommenders
+        result = whole_run(config, grid, folder, log, created, began)
         folder.save_result(result)
     except FellrecError as error:
         _failed(log, error.code, str(error))
@@ -64,6 +61,32 @@ def _failed(log: EventLog, code: str, reason: str) -> None:
     # a log that cannot be written must not hide why the run fails
     with suppress(RunError):
         log.write("run_failed", code=code, reason=reason)
+
+
+def _recommenders(
+    config: RunConfig, grid: Grid, folder: RunFolder, log: EventLog, created: str, began: float
+) -> dict[str, Any]:
+    """Clients with users of their own, each a message."""
+    with ExitStack() as stack:
+        hosting = None
+        if config.split.on:
+            hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
+            log.listen(RunMetrics(hosting.registry))
+        untrained = origin(config.model, config.seed)
+        strategy = FederatedRecommenders(config, folder.name, untrained, Clients(), log, hosting)
+        rounds = Rounds(config, grid, strategy, folder, log)
+        rounds.run()
+    mode = "simulation" if strategy.clients.simulated else "deployment"
+    return result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
+
+
+def _crowd(
+    config: RunConfig, grid: Grid, folder: RunFolder, log: EventLog, created: str, began: float
+) -> dict[str, Any]:
+    """One user one client, all of a node's in one message."""
+    rounds = CrowdRounds(config, grid, click_run(config), folder, log)
+    rounds.run()
+    return crowd_result(config, folder.name, created, time.monotonic() - began, rounds)
 
 
 def _folder(config: RunConfig, unique: str) -> RunFolder:

@@ -29,6 +29,13 @@ class Progress:
         log.info("client %s joined: %d users, %d items, %d training interactions",
                  event["client"], event["users"], event["items"], event["train_interactions"])  # fmt: skip
 
+    def _crowd_joined(self, event: Event) -> None:
+        log.info("a node of %d clients joined: %d rows of %s, %d of them to train on",
+                 event["clients"], event["interactions"], event["dataset"], event["train_interactions"])  # fmt: skip
+
+    def _crowd_away(self, event: Event) -> None:
+        log.warning("a node of %d clients is away", event["clients"])
+
     def _back(self, event: Event) -> None:
         log.info("client %s is back", event["client"])
 
@@ -65,10 +72,12 @@ class Progress:
     def _validated(self, event: Event) -> None:
         what = f"after round {event['round']}" if event["round"] else "before training"
         spread = event["balance"]
+        name, metric = ("AUC", "auc") if "auc" in event else ("R@10", "recall@10")
         log.info(
-            "  validation R@10 %s: %.4f (worst client %.4f, Jain %.3f)",
+            "  validation %s %s: %.4f (worst client %.4f, Jain %.3f)",
+            name,
             what,
-            event["recall@10"],
+            event[metric],
             spread["worst"],
             spread["jain"],
         )
@@ -82,8 +91,9 @@ class Progress:
                 "round %d/%d is void: %d of the invited answered", event["round"], self._of, event["clients_ok"]
             )
             return
-        log.info("round %d/%d: loss %.4f, %d clients, %.0f s, about %.0f s left",
-                 event["round"], self._of, event["loss"], event["clients_ok"], sum(event["seconds"].values()), left)  # fmt: skip
+        loss = "not told" if event["loss"] is None else f"{event['loss']:.4f}"
+        log.info("round %d/%d: loss %s, %d clients, %.0f s, about %.0f s left",
+                 event["round"], self._of, loss, event["clients_ok"], sum(event["seconds"].values()), left)  # fmt: skip
 
     def _stopped_early(self, event: Event) -> None:
         log.info(

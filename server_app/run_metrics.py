@@ -21,7 +21,9 @@ class RunMetrics:
         self._seconds = Gauge("fellrec_round_seconds", "Of the last round, by part", ["part"], registry=registry)
         self._loss = Gauge("fellrec_loss", "Of the last round, by client", ["client"], registry=registry)
         self._recall = Gauge("fellrec_validation_recall_at_10", "By client", ["client"], registry=registry)
-        self._rejected = Counter("fellrec_rejected", "Rounds that a client was left out of", ["client"], registry=registry)
+        self._rejected = Counter(
+            "fellrec_rejected", "Rounds that a client was left out of", ["client"], registry=registry
+        )
         self._warnings = Counter("fellrec_warnings", "What an operator should look at", ["client", "kind"],
                                  registry=registry)  # fmt: skip
 

@@ -20,7 +20,6 @@ from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_state
 from common.seeds import derive
 
-
 PAPER = GenerateConfig()
 
 

@@ -78,7 +78,8 @@ def holding_users(home: Path, client: str) -> tuple[str, ...]:
 def test_an_error_that_was_foreseen_is_one_line_with_a_code_and_a_remedy(fellrec_home: Path) -> None:
     command = [sys.executable, "-c", "from fellrec.cli import main; main()", "check", "demo", "--set", "seed=x"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("fellrec: [FR100] setting 'seed' = 'x'")
+    assert done.returncode == 1 and done.stderr.startswith("fellrec: setting 'seed' = 'x'")
+    assert done.stderr.endswith(" [FR100]\n")
     assert "Traceback" not in done.stderr
 
 

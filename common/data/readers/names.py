@@ -29,7 +29,12 @@ _AMAZON = {
     for year, categories in CATEGORIES.items()
     for category in categories
 }
-CLICK_LOGS = {"kuaisar-r": kuaisar.read, "kuaisar": kuaisar.read, "kuairand-pure": kuairand.read, "kuairand-1k": kuairand.read}
+CLICK_LOGS = {
+    "kuaisar-r": kuaisar.read,
+    "kuaisar": kuaisar.read,
+    "kuairand-pure": kuairand.read,
+    "kuairand-1k": kuairand.read,
+}
 """Click logs by name, with their readers."""
 
 NAMED = ("sample", *movielens.RELEASES, *microlens.SIZES, amazon_games.NAME, *CLICK_LOGS, *_AMAZON)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from common.data.click_folder import load_clicks
 from common.data.dataset import Dataset
 from common.data.filters import Filters
 from common.data.prepare import ensure, prepare
@@ -103,3 +104,34 @@ def test_a_filtered_set_goes_by_a_name_of_its_own(tmp_path: Path) -> None:
 def test_a_part_never_goes_by_the_name_of_a_whole_set(tmp_path: Path, called: str) -> None:
     with pytest.raises(ConfigError, match=f"'{called}' is the name of a data set as its source has it.*--as"):
         prepare("amazon-games", tmp_path, tmp_path, filters=Filters(top_items=5), called=called)
+
+
+KUAISAR = {
+    "df.csv": "user_id,video_id,timestamp,is_click\n0,7,1685336204570.0,0\n0,7,1685336306019.0,1\n",
+    "user_features.csv": "user_id,onehot_feat1,onehot_feat2,search_active_level,reco_active_level\n0,5,2,4,2\n",
+    "video_features.csv": (
+        "video_id,item_type,upload_type,first_level_category_name,second_level_category_name,"
+        "third_level_category_name,fourth_level_category_name\n7,0,14,25,131,284,32\n"
+    ),
+}
+
+
+def test_a_click_log_is_prepared_whole_under_its_own_name(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, text in KUAISAR.items():
+        (raw / name).write_text(text)
+    log, _, folder = prepare("kuaisar-r", raw, tmp_path)
+    assert load_clicks(folder).digest == log.digest and len(log) == 2
+    mark = folder / "mark"
+    mark.touch()
+    prepare("kuaisar-r", raw, tmp_path)
+    assert mark.is_file()
+    _, _, named = prepare("kuaisar-r", raw, tmp_path, called="mine")
+    assert load_clicks(named).name == "mine"
+    with pytest.raises(ConfigError, match="filters are for catalogues"):
+        prepare("kuaisar-r", raw, tmp_path, filters=Filters(core=2))
+    with pytest.raises(DataError, match="holds 'kuaisar-r', not 'kuaisar'"):
+        prepare("kuaisar", raw, tmp_path)
+    with pytest.raises(DataError, match="give the folder with --raw"):
+        prepare("kuairand-1k", None, tmp_path)

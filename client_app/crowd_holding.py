@@ -1,0 +1,165 @@
+"""The clients of a node where one user is one client: their rows, and batches of them padded to one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_app.node import node_home
+from common.config import RunConfig, Value
+from common.crowd_messages import SetFacts
+from common.data.click_division import divide, vocabulary
+from common.data.click_folder import load_clicks
+from common.data.click_split import split_clicks
+from common.data.clicks import ClickLog
+from common.data.prepare import ensure
+from common.data.sets import check_name
+from common.data.split import Part
+from common.errors import ConfigError, MessageError
+from common.home import data_home
+from common.recommenders.click_base import ClickBase, item_codes, user_codes
+
+MOST_ROWS = 2**15
+"""Padded rows of a batch at most, which bounds its memory."""
+
+SHORTEST = 16
+"""Rows that a client is padded to at least."""
+
+SPLIT = "60/20/20 by time per user"
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some clients' rows of one part; a client has the rows where ``mask`` is true.
+
+    Attributes
+    ----------
+    clients : positions among the holding's, int64 [C].
+    users, items : attribute codes, int64 [C, n, attributes].
+    clicks, mask : [C, n], float and bool.
+    """
+
+    clients: Tensor
+    users: Tensor
+    items: Tensor
+    clicks: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdHolding:
+    """Clients by name, and the log with their rows alone: user u of the log is client u.
+
+    Attributes
+    ----------
+    simulated : whether a run's clients were dealt to this node.
+    """
+
+    names: tuple[str, ...]
+    log: ClickLog
+    digest: str
+    simulated: bool
+
+    @classmethod
+    def load(cls, config: RunConfig, node: Mapping[str, Value], base: ClickBase) -> CrowdHolding:
+        """All clients of this node.
+
+        Raises
+        ------
+        ConfigError : the node's configuration names no client.
+        DataError : the log is missing or damaged.
+        ModelError : the warm start was made on another log or division, or from rows of a client.
+        """
+        key, path = node.get("client-key"), node.get("data-path")
+        if (key is None) != (path is None):
+            raise ConfigError(
+                f"node configuration has 'client-key' = {key!r} and 'data-path' = {path!r}",
+                "give both, or neither (simulation)",
+            )
+        if key is not None:
+            log = load_clicks(Path(str(path)).expanduser())
+            base.check(log, log.user_keys)
+            alone = len(log.user_keys) == 1
+            names = [check_name(str(key) if alone else f"{key}-{user}") for user in range(len(log.user_keys))]
+            return cls(tuple(names), split_clicks(log), log.digest, False)
+        index, count = node.get("partition-id"), node.get("num-partitions")
+        if not isinstance(index, int) or not isinstance(count, int):
+            raise ConfigError(
+                "node configuration names no client",
+                'start the SuperNode with --node-config \'client-key="user-a" data-path="/data"\'',
+            )
+        log, everyone = simulated_clients(config, node_home(config, node))
+        base.check_division(log, config.click.open_share, config.click.division)
+        base.check(log, (log.user_keys[user] for user in everyone.values()))
+        here = {name: user for place, (name, user) in enumerate(everyone.items()) if place % count == index}
+        part = log.restrict(list(here.values()), log.name)
+        return cls(tuple(here), split_clicks(part), log.digest, True)
+
+    def facts(self) -> SetFacts:
+        """What the node tells of its clients' data."""
+        log = self.log
+        return SetFacts(
+            dataset=log.name,
+            digest=self.digest,
+            vocabulary=vocabulary(log),
+            items=len(log.item_keys),
+            interactions=len(log),
+            train_interactions=int((log.parts == Part.TRAIN).sum()),
+            generated=log.generated,
+            split=SPLIT,
+        )
+
+    def only(self, clients: Sequence[str]) -> CrowdHolding:
+        """The holding of these clients, in their order; raises MessageError for one who is not here."""
+        places = {name: place for place, name in enumerate(self.names)}
+        strange = [client for client in clients if client not in places]
+        if strange:
+            raise MessageError(f"this node does not host client {strange[0]!r}", f"it hosts {len(places)} others")
+        part = self.log.restrict([places[client] for client in clients], self.log.name)
+        return CrowdHolding(tuple(clients), part, self.digest, self.simulated)
+
+    def codes(self, attributes: Sequence[str]) -> Tensor:
+        """The clients' values of these attributes, int64 [clients, attributes]."""
+        own = self.log.user_attributes
+        return torch.from_numpy(np.stack([own.of(name) for name in attributes], axis=1).astype(np.int64))
+
+    def rows(self, part: Part) -> Tensor:
+        """How many rows of a part each client has, int64 [clients]."""
+        own = self.log.users[self.log.parts == part]
+        return torch.from_numpy(np.bincount(own, minlength=len(self.names)))
+
+    def batches(self, part: Part, item_ids: bool) -> Iterator[Batch]:
+        """The clients with rows of a part, short ones first; a client's length never depends on who else is there."""
+        counts = self.rows(part).numpy()
+        lengths = np.maximum(SHORTEST, 2 ** np.ceil(np.log2(np.maximum(counts, 1))).astype(int))
+        users, items = user_codes(self.log), item_codes(self.log, item_ids)
+        rows = np.flatnonzero(self.log.parts == part)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        for length in np.unique(lengths[counts > 0]):
+            same = np.flatnonzero((lengths == length) & (counts > 0))
+            for chosen in np.array_split(same, -(-len(same) * int(length) // MOST_ROWS)):
+                mask = np.arange(length) < counts[chosen, None]
+                places = rows[np.where(mask, starts[chosen, None] + np.arange(length), starts[chosen, None])]
+                yield Batch(
+                    torch.from_numpy(chosen),
+                    users[chosen][:, None].expand(-1, int(length), -1),
+                    items[self.log.items[places]],
+                    torch.from_numpy(self.log.clicks[places].astype(np.float32)),
+                    torch.from_numpy(mask),
+                )
+
+
+def simulated_clients(config: RunConfig, home: str) -> tuple[ClickLog, dict[str, int]]:
+    """The run's log, and its clients by name with their positions in it; open users are none.
+
+    Raises DataError where the log is not prepared or has too few users.
+    """
+    log = load_clicks(ensure(config.data.sets.strip(), data_home(home)))
+    width = len(str(len(log.user_keys) - 1))
+    users = divide(log, config.click.open_share, config.click.division).clients
+    return log, {f"{log.name}-{user:0{width}d}": int(user) for user in users}
