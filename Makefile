@@ -24,7 +24,7 @@ test: setup ## all tests
 test-slow: setup ## long tables: every cut, rung and family over 20 steps
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m slow
 
-compose-test: setup ## the compose file in a docker engine: a run over three nodes, and faults (root, a quarter of an hour)
+compose-test: setup ## the compose file in a docker engine: runs over three nodes on real data, and faults (root, half an hour)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m compose tests/deploy
 
 faults: setup ## real processes on loopback, killed at each phase of a round (half an hour)

@@ -322,7 +322,7 @@ class SplitLink:
         raise SplitError(
             f"no success with the split service at {self._address!r} in {self.settings.attempts!r} attempts;"
             f" the last: {failure.message}",
-            "see whether it runs, and whether this machine reaches it",
+            "see whether it runs, and whether this machine reaches it: `fellrec preflight` tells",
         )
 
     def _live(self) -> Stream:

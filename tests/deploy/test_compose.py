@@ -1,6 +1,6 @@
 """The compose file in a real engine: who reaches what, runs over three SuperNodes with TLS and the split on real data, faults.
 
-Needs root, docker, MovieLens latest-small (see ``tests.real_data``) and about twenty minutes on two cores: ``make compose-test``.
+Needs root, docker, MovieLens latest-small (see ``tests.real_data``) and half an hour on two idle cores: ``make compose-test``.
 FELLREC_COMPOSE_ENGINE may name a file of shell settings for the engine, FELLREC_IMAGE an image that is there, FELLREC_WHEELS a
 folder of wheels for the build.
 """
@@ -135,8 +135,10 @@ def test_a_pause_of_the_split_in_training_costs_no_round(up: Federation, unbroke
     up.compose("unpause", "serverapp")
     ended = time.time()
     up.wait("paused", "run_ended")
-    answered = [event["time"] for event in up.events("paused") if event["event"] == "reply" and event["round"] == 2]
-    assert len(answered) == 3 and any(moment > began for moment in answered)
+    replies = [event["time"] for event in up.events("paused") if event["event"] == "reply" and event["round"] == 2]
+    # those after them are of the final measurement
+    answered = replies[: len(NODES)]
+    assert any(moment > began for moment in answered)
     assert not [moment for moment in answered if began < moment < ended - 1]
     assert up.result("paused")["metrics"] == unbroken["metrics"]
 

@@ -110,6 +110,7 @@ def test_a_broken_download_leaves_no_data_set_and_no_file(tmp_path: Path) -> Non
 
 def test_which_sets_have_a_source() -> None:
     without = {name for name in NAMED if source_of(name) is None}
-    assert without == {"sample", "amazon-games", "microlens-50k", "microlens-100k"}
+    clicks = {"kuaisar", "kuaisar-r", "kuairand-pure", "kuairand-1k"}
+    assert without == {"sample", "amazon-games", "microlens-50k", "microlens-100k"} | clicks
     assert all(url.startswith("https://") for name in set(NAMED) - without for url in source_of(name).urls)
     assert source_of("amazon-2018-video-games").urls[0].endswith("categoryFilesSmall/Video_Games_5.json.gz")
