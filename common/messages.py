@@ -7,7 +7,6 @@ expect (``arrays``, ``config``, ``metrics``); a client's own last adapter travel
 from __future__ import annotations
 
 import json
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +20,7 @@ from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter
 from common.metrics import METRICS
 from common.own_share import SHARES
+from common.record_fields import arrays, config_of, metrics_of, number, text, whole
 
 POOL = "pool"
 """The one client of centralised training, which holds every client's data: a reference, only to be had in simulation."""
@@ -63,7 +63,7 @@ class Hello:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
-        return cls(app=_text(_config(record), "app"))
+        return cls(app=text(config_of(record), "app"))
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Roster:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
-        config = _config(record)
+        config = config_of(record)
         rows = config.get("clients", [])
         try:
             facts = tuple(_typed(ClientFacts, json.loads(row)) for row in rows)
         except (TypeError, ValueError, ConfigError) as error:
             raise MessageError(f"roster: field 'clients' cannot be read: {error}") from error
-        return cls(app=_text(config, "app"), simulated=config.get("simulated") is True, clients=facts)
+        return cls(app=text(config, "app"), simulated=config.get("simulated") is True, clients=facts)
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,15 @@ class Task:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
-        config = _config(record)
+        config = config_of(record)
         return cls(
-            app=_text(config, "app"),
-            run=_text(config, "run"),
-            client=_text(config, "client"),
-            round=int(_number(config, "server-round")),
-            adapter=_adapter(record, "arrays"),
-            own=_adapter(record, "own") if "own" in record.array_records else None,
-            learning_rate=_number(config, "learning-rate"),
+            app=text(config, "app"),
+            run=text(config, "run"),
+            client=text(config, "client"),
+            round=int(number(config, "server-round")),
+            adapter=arrays(record, "arrays"),
+            own=arrays(record, "own") if "own" in record.array_records else None,
+            learning_rate=number(config, "learning-rate"),
             doors=_doors(config) if "split-address" in config else None,
         )
 
@@ -182,19 +182,19 @@ class TrainReport:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
-        config, metrics = _config(record), _metrics(record)
+        config, metrics = config_of(record), metrics_of(record)
         return cls(
-            client=_text(config, "client"),
-            round=int(_number(config, "server-round")),
-            adapter=_adapter(record, "arrays"),
+            client=text(config, "client"),
+            round=int(number(config, "server-round")),
+            adapter=arrays(record, "arrays"),
             loss=_bounded(metrics, "loss", LARGEST_LOSS),
-            examples=_counted(metrics, "num-examples"),
+            examples=whole(metrics, "num-examples"),
             share=_share(metrics),
             validation=_ranking(metrics, "validation"),
             seconds=_group(metrics, "seconds"),
             split_bytes=_group(metrics, "split_bytes"),
             memory=_group(metrics, "memory"),
-            hosted_steps=_counted(metrics, "hosted-steps"),
+            hosted_steps=whole(metrics, "hosted-steps"),
         )
 
 
@@ -232,15 +232,15 @@ class EvaluateReport:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
-        config, metrics = _config(record), _metrics(record)
+        config, metrics = config_of(record), metrics_of(record)
         return cls(
-            client=_text(config, "client"),
-            round=int(_number(config, "server-round")),
+            client=text(config, "client"),
+            round=int(number(config, "server-round")),
             share=_share(metrics),
             rankings={name: _ranking(metrics, name) for name in _ranked(metrics)},
             evidence=_group(metrics, "evidence"),
             seconds=_group(metrics, "seconds"),
-            cost={name: _number(metrics, f"cost.{name}") for name in COST},
+            cost={name: number(metrics, f"cost.{name}") for name in COST},
             generation=_group(metrics, "generation"),
         )
 
@@ -278,67 +278,25 @@ def _doors(config: ConfigRecord) -> Doors:
     shares, tokens = config.get("split-shares", []), config.get("split-tokens", [])
     if len(shares) != len(tokens) or not tokens:
         raise MessageError(f"fields 'split-shares' and 'split-tokens' have {len(shares)} and {len(tokens)} entries")
-    return Doors(_text(config, "split-address"), dict(zip(shares, tokens, strict=True)))
+    return Doors(text(config, "split-address"), dict(zip(shares, tokens, strict=True)))
 
 
 def _arrays(adapter: Adapter) -> ArrayRecord:
     return ArrayRecord(OrderedDict(adapter))
 
 
-def _adapter(record: RecordDict, key: str) -> Adapter:
-    if key not in record.array_records:
-        raise MessageError(f"message has no record {key!r}")
-    try:
-        return dict(record.array_records[key].to_torch_state_dict())
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise MessageError(f"record {key!r} cannot be read: {error}") from error
-
-
-def _config(record: RecordDict) -> ConfigRecord:
-    if "config" not in record.config_records:
-        raise MessageError("message has no record 'config'")
-    return record.config_records["config"]
-
-
-def _metrics(record: RecordDict) -> MetricRecord:
-    if "metrics" not in record.metric_records:
-        raise MessageError("message has no record 'metrics'")
-    return record.metric_records["metrics"]
-
-
-def _text(config: Mapping[str, Any], key: str) -> str:
-    value = config.get(key)
-    if not isinstance(value, str) or not value:
-        raise MessageError(f"field {key!r} = {value!r} is no text")
-    return value
-
-
-def _number(record: Mapping[str, Any], key: str) -> float:
-    value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise MessageError(f"field {key!r} = {value!r} is no finite number")
-    return value
-
-
 def _bounded(record: Mapping[str, Any], key: str, most: float) -> float:
-    value = _number(record, key)
+    value = number(record, key)
     if abs(value) > most:
         raise MessageError(f"field {key!r} = {value!r} is beyond {most:g}")
     return value
 
 
 def _share(metrics: Mapping[str, Any]) -> float:
-    share = _number(metrics, "share")
+    share = number(metrics, "share")
     if share not in (0.0, *SHARES):
         raise MessageError(f"field 'share' = {share!r} was not offered", f"the own shares are 0 and {SHARES}")
     return share
-
-
-def _counted(record: Mapping[str, Any], key: str) -> int:
-    value = _number(record, key)
-    if value != int(value) or value < 0:
-        raise MessageError(f"field {key!r} = {value!r} is no count")
-    return int(value)
 
 
 def _named(name: str, ranking: Ranking) -> dict[str, float]:
@@ -346,11 +304,11 @@ def _named(name: str, ranking: Ranking) -> dict[str, float]:
 
 
 def _ranking(metrics: Mapping[str, Any], name: str) -> Ranking:
-    values = {metric: _number(metrics, f"{name}.{metric}") for metric in METRICS}
+    values = {metric: number(metrics, f"{name}.{metric}") for metric in METRICS}
     for metric, value in values.items():
         if not 0 <= value <= 1:
             raise MessageError(f"field '{name}.{metric}' = {value!r} is not between 0 and 1")
-    return Ranking(_counted(metrics, f"{name}.users"), values)
+    return Ranking(whole(metrics, f"{name}.users"), values)
 
 
 def _ranked(metrics: Mapping[str, Any]) -> tuple[str, ...]:
@@ -363,7 +321,7 @@ def _grouped(report: TrainReport | EvaluateReport, *names: str) -> dict[str, flo
 
 
 def _group(metrics: Mapping[str, Any], name: str) -> dict[str, float]:
-    return {key.removeprefix(f"{name}."): _number(metrics, key) for key in metrics if key.startswith(f"{name}.")}
+    return {key.removeprefix(f"{name}."): number(metrics, key) for key in metrics if key.startswith(f"{name}.")}
 
 
 def _typed(kind: type[ClientFacts], row: dict[str, Any]) -> ClientFacts:
