@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +23,21 @@ from common.events import Event, read_events
 from common.home import runs_home
 from common.run_folder import RunFolder
 from common.table import result_table
-from fellrec.flower import own_superlink
+from fellrec.flower import Flower, own_superlink
 from fellrec.recipes import CHECKOUT
 
 
-def simulate(settings: Mapping[str, Value], config: RunConfig, nodes: int, cpus: int, console: Console) -> RunFolder:
+def simulate(
+    settings: Mapping[str, Value],
+    config: RunConfig,
+    nodes: int,
+    cpus: int,
+    console: Console,
+    flower: Flower | None = None,
+) -> RunFolder:
     """Runs a federation in simulation and shows its progress; returns the run's folder.
+
+    ``flower`` is one that is up already; without it one is started, and ended.
 
     Raises
     ------
@@ -48,9 +58,9 @@ def simulate(settings: Mapping[str, Value], config: RunConfig, nodes: int, cpus:
     )
     path = runs_home(config.home) / name
     began = time.time()
-    with own_superlink() as flower:
+    with nullcontext(flower) if flower else own_superlink() as running:
         console.print("starting Flower's simulation engine")
-        process = flower.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
+        process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
         tail = _kept_tail(process)
         _follow(path / "events.jsonl", process, config, began, console)
         process.wait()
