@@ -152,7 +152,7 @@ class CrowdMemory:
 
 
 def _rounds(folder: Path) -> list[int]:
-    names = (_ROUND.fullmatch(path.name) for path in folder.glob("private-*.safetensors"))
+    names = map(_ROUND.fullmatch, os.listdir(folder) if folder.is_dir() else ())
     return sorted(int(name[1]) for name in names if name)
 
 

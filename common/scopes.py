@@ -1,15 +1,13 @@
 """Scopes: who owns a trainable tensor, how it is mixed, and whether it may leave its client.
 
 A strategy is an assignment of scopes to the tensors of a model and a rule per scope; FedAvg, FedProx, FELLRec, FedPA and
-local-only training differ in that table (:data:`ADAPTER_SCOPE`, :data:`CLICK_SCOPE`) and in the rule
-(``server_app.aggregation``), nowhere else.
+local-only training differ in that table (:data:`ADAPTER_SCOPE`, for click models :mod:`common.click_scopes`) and in the
+rule (``server_app.aggregation``), nowhere else. What ``strategy.name`` may be is read from here.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-
-from common.recommenders.click import Owner, owner_of
 
 
 class Scope(StrEnum):
@@ -35,29 +33,9 @@ class Scope(StrEnum):
 ADAPTER_SCOPE: dict[str, Scope] = {
     "fellrec": Scope.PERSONAL,
     "fellrec-paper": Scope.PERSONAL,
-    "local": Scope.PERSONAL,
     "fedavg": Scope.SHARED,
     "fedprox": Scope.SHARED,
+    "local": Scope.PERSONAL,
     "centralised": Scope.SHARED,
 }
 """The scope of the trained tensors of the recommender, by strategy."""
-
-CLICK_SCOPE: dict[str, dict[Owner, Scope]] = {
-    "fedpa": {
-        Owner.CLIENT: Scope.PRIVATE, Owner.GROUP: Scope.GROUP, Owner.ALL: Scope.SHARED, Owner.NOBODY: Scope.FROZEN,
-    },
-    "local": {
-        Owner.CLIENT: Scope.PRIVATE, Owner.GROUP: Scope.PRIVATE, Owner.ALL: Scope.PRIVATE, Owner.NOBODY: Scope.FROZEN,
-    },
-    "fedavg": dict.fromkeys(Owner, Scope.SHARED),
-}  # fmt: skip
-"""The scope of a click model's tensors by strategy and owner; ``fedavg`` trains the plain model, without adapters."""
-
-ITEM_IDS = "item_embeddings.item_id.weight"
-"""The table with a row for every item: frozen under every strategy, since each client would send all of it."""
-
-
-def click_scope(strategy: str, name: str) -> Scope:
-    """The scope of one tensor of a click model; raises KeyError for a strategy that click models do not go with."""
-    scopes = CLICK_SCOPE[strategy]
-    return Scope.FROZEN if name == ITEM_IDS else scopes[owner_of(name)]

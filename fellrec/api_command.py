@@ -9,13 +9,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from client_app.node import memory_folder
 from common.errors import ConfigError
 from common.run_folder import RunFolder
-from fellrec.api import api, serve
-from fellrec.recommend_command import Address, Certificate, Client, DataPath, Key, Root, Run, Token, service_at
-from fellrec.recommending import recommending
-from fellrec.serving import keep_token
+from fellrec.arguments import Run
+from fellrec.deferred import Deferred
+from fellrec.recommend_command import Address, Certificate, Client, DataPath, Key, Root, Token, service_at
+
+apis = Deferred("fellrec.api")
+nodes = Deferred("client_app.node")
+recommenders = Deferred("fellrec.recommending")
+serving = Deferred("fellrec.serving")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -38,15 +41,15 @@ def api_command(
     """
     folder = RunFolder.find(run)
     at = service_at(service, token, root_certificate, certificate, key)
-    with recommending(folder, client, at, data_path) as ready:
-        path = memory_folder(folder.config(), {}, folder.name, ready.client) / "api.token"
+    with recommenders.recommending(folder, client, at, data_path) as ready:
+        path = nodes.memory_folder(folder.config(), {}, folder.name, ready.client) / "api.token"
         secret, made = secret_at(path, new_token)
 
         def told(address: str) -> None:
             console.print(f"client {ready.client} of run {folder.name} on http://{address}; Ctrl-C ends it")
             console.print(f"token: {secret} (told once; kept in {path})" if made else f"token: in {path}")
 
-        serve(api(ready, secret), port, told)
+        apis.serve(apis.api(ready, secret), port, told)
 
 
 def secret_at(path: Path, new: bool) -> tuple[str, bool]:
@@ -57,7 +60,7 @@ def secret_at(path: Path, new: bool) -> tuple[str, bool]:
     ConfigError : others than its owner may read the file, or it holds no token.
     """
     if made := new or not path.exists():
-        keep_token(path, secrets.token_urlsafe(32))
+        serving.keep_token(path, secrets.token_urlsafe(32))
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"others may read the token in {str(path)!r}", "start again with --new-token")
     secret = path.read_text(encoding="utf-8").strip()

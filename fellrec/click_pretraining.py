@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from common.click_metrics import click_metrics
+from common.click_scopes import ITEM_IDS
 from common.data.click_division import divide, vocabulary
 from common.data.click_split import part_rows, split_clicks
 from common.data.clicks import ClickLog
@@ -25,7 +26,6 @@ from common.data.split import Part
 from common.errors import ConfigError, DataError
 from common.recommenders.click import ClickModel, click_loss
 from common.recommenders.click_base import ITEM_ID, ClickBase, item_codes, open_fingerprints, shape_for, user_codes
-from common.scopes import ITEM_IDS
 from common.seeds import derive
 
 ID_PACE = 0.02

@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 
 from common.errors import ConfigError
-from fellrec.comparison import Comparison, Variant, headline, load
-from fellrec.flower import own_superlink
+from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe
-from fellrec.simulation import simulate
+
+comparison = Deferred("fellrec.comparison")
+flowers = Deferred("fellrec.flower")
+simulation = Deferred("fellrec.simulation")
 
 STRATEGIES = "fellrec,fedavg,fedprox,local,centralised"
 CLICK_STRATEGIES = "fedpa,fedavg,local"
@@ -49,18 +51,20 @@ def compare_command(
     """
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     if show:
-        _tell(load(name or recipe), as_json, console)
+        _tell(comparison.load(name or recipe), as_json, console)
         return
     base = read_recipe(recipe)
     default = CLICK_STRATEGIES if base.get("model.recommender") == "click" else STRATEGIES
     wanted = strategies or ("" if variant else default)
-    variants = [Variant(found, (f"strategy.name={found}",)) for word in wanted.split(",") if (found := word.strip())]
-    variants += [Variant.parse(text) for text in variant or []]
+    variants = [
+        comparison.Variant(found, (f"strategy.name={found}",)) for word in wanted.split(",") if (found := word.strip())
+    ]
+    variants += [comparison.Variant.parse(text) for text in variant or []]
     if any(
         word.startswith(("seed=", "run-name=")) for found in variants for word in [*(override or []), *found.overrides]
     ):
         raise ConfigError("a comparison sets 'seed' and 'run-name' itself", "use --seeds and --as")
-    made = Comparison(
+    made = comparison.Comparison(
         name or str(base.get("recipe", recipe)),
         base,
         override or [],
@@ -73,10 +77,10 @@ def compare_command(
         f"{len(variants)} variants, {seeds} seeds: {len(to_run)} of {len(made.trials)} runs to do", markup=False
     )
     if to_run:
-        with own_superlink() as flower:
+        with flowers.own_superlink() as flower:
             for number, trial in enumerate(to_run, 1):
                 console.print(f"\nrun {number} of {len(to_run)}: {trial.variant}, seed {trial.seed}", markup=False)
-                simulate(*trial.to_run(), nodes, cpus, console, flower)
+                simulation.simulate(*trial.to_run(), nodes, cpus, console, flower)
                 made.save()
     _tell(made.save(), as_json, console)
     if not as_json:
@@ -94,7 +98,7 @@ def _tell(summary: dict[str, Any], as_json: bool, console: Console) -> None:
 def comparison_table(summary: dict[str, Any]) -> list[str]:
     """A comparison as a Markdown table: per variant the mean with its interval, and the difference that pairs by seed."""
     strategies = summary["strategies"]
-    metric = headline(strategies)
+    metric = comparison.headline(strategies)
     against = next(iter(summary["paired"]), " vs ").split(" vs ")[1]
     rows = [
         ("", f"{metric} [95 %]", f"difference to {against or 'the others'} [95 %]", "worst tenth", "Jain", "s", "seeds")

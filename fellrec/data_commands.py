@@ -16,11 +16,14 @@ from common.data.prepare import ensure, prepare
 from common.data.readers.names import IN_SHORT
 from common.data.summary import listing, summary
 from common.home import data_home
+from fellrec.arguments import Json
 
-app = typer.Typer(no_args_is_help=True, help="Prepare data sets, list them, look at one.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Prepare data sets, list them, look at one.",
+    epilog="Example: fellrec data show sample",
+)
 console = Console(highlight=False, soft_wrap=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("prepare")

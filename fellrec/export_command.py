@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 
 from common.run_folder import RunFolder
-from fellrec.export import export
-from fellrec.recommend_command import Run
+from fellrec.arguments import Run
+from fellrec.deferred import Deferred
+
+exports = Deferred("fellrec.export")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -24,7 +26,7 @@ def export_command(
 
     Example: fellrec export latest --client ml-latest-small-0 --out adapter
     """
-    found = export(RunFolder.find(run), client, out)
+    found = exports.export(RunFolder.find(run), client, out)
     console.print(f"{found.parameters:,} parameters in {found.folder}", markup=False)
     console.print("checked: PEFT loads it on the base model, and it computes what the run's adapter does", markup=False)
     if not found.moved:

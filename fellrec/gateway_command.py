@@ -1,4 +1,4 @@
-"""``fellrec gateway``: the reverse proxy before a SuperLink; ``python -m fellrec.gateway_command`` is the same without torch."""
+"""``fellrec gateway``: the reverse proxy before a SuperLink; ``python -m fellrec.gateway_command`` needs no other command."""
 
 from __future__ import annotations
 

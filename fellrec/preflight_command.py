@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fellrec.preflight import Node, preflight
-from fellrec.preflight.node import FIELDS
+from fellrec.arguments import Json
+from fellrec.deferred import Deferred
+
+checks = Deferred("fellrec.preflight")
+nodes = Deferred("fellrec.preflight.node")
 
 COLOURS = {"ok": "", "warn": "yellow", "fail": "red"}
 
@@ -33,7 +36,7 @@ def preflight_command(
     digest: Annotated[str, typer.Option(help="The digest that the model's weights must have.")] = "",
     k: Annotated[int | None, typer.Option(min=0, help="First layers that stay on the client.")] = None,
     m: Annotated[int | None, typer.Option(min=0, help="Last layers that stay on the client.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check a node before it joins: versions, certificates, clock, both ports, data, model, memory. Exit 1 on a failure.
 
@@ -44,12 +47,12 @@ def preflight_command(
         "root_certificate": root_certificate, "split_certificate": split_certificate, "split_key": split_key,
         "supernode_key": supernode_key, "model": model, "digest": digest,
     }  # fmt: skip
-    settings = {key: given[field] for key, (field, _) in FIELDS.items() if given.get(field)}
-    node = Node.from_env(env) if env is not None else Node()
-    options = Node.from_mapping(settings, Path.cwd())
+    settings = {key: given[field] for key, (field, _) in nodes.FIELDS.items() if given.get(field)}
+    node = nodes.Node.from_env(env) if env is not None else nodes.Node()
+    options = nodes.Node.from_mapping(settings, Path.cwd())
     changed = {field: getattr(options, field) for field, value in given.items() if value}
     changed |= {field: value for field, value in (("k", k), ("m", m)) if value is not None}
-    found = preflight(replace(node, **changed))
+    found = checks.preflight(replace(node, **changed))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
     else:

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from common.cut import digest
-from common.data.sets import check_name
+from common.data.sets import POOL, check_name
 from common.errors import ConfigError
-from common.messages import POOL
-from common.models import resolve
+from fellrec.deferred import Deferred
 from fellrec.provision import Deployment, add, provision, renew
 from fellrec.recipes import read_recipe, settings
+
+cuts = Deferred("common.cut")
+models = Deferred("common.models")
 
 DNS_NAME = re.compile(
     r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -128,4 +129,4 @@ def _model(recipe: str) -> dict[str, str]:
     found = {"FELLREC_MODEL": config.model.name, "FELLREC_DATA_SPLIT": config.data.split}
     if config.split.on:
         found |= {"FELLREC_SPLIT_K": str(config.split.k), "FELLREC_SPLIT_M": str(config.split.m)}
-    return found | {"FELLREC_MODEL_DIGEST": digest(resolve(config.model.name))}
+    return found | {"FELLREC_MODEL_DIGEST": cuts.digest(models.resolve(config.model.name))}

@@ -8,22 +8,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from client_app.recommend import Recommendations, Recommending
 from common.errors import ConfigError, DataError
 from common.run_folder import RunFolder
-from fellrec.recommending import ServiceAt, recommending
+from fellrec.arguments import Json, Run
+from fellrec.deferred import Deferred
+
+if TYPE_CHECKING:
+    from client_app.recommend import Recommendations, Recommending
+    from fellrec.recommending import ServiceAt
+
+recommenders = Deferred("fellrec.recommending")
 
 console = Console(highlight=False, soft_wrap=True)
 SHOWN = 10
 """Titles of a history that are printed; JSON has them all."""
 
-Run = Annotated[str, typer.Argument(help="A run's name or folder; 'latest' is the newest.")]
 Client = Annotated[str, typer.Option(help="The client; '' takes the first.")]
 Address = Annotated[str, typer.Option("--service", help="host:port of `fellrec serve`; '' runs the whole model here.")]
 Token = Annotated[Path | None, typer.Option(help="File with the client's token for the service.")]
@@ -46,7 +51,7 @@ def recommend_command(
     users: Annotated[Path | None, typer.Option(help="A file with one user's id per line, with --out.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write one JSON object per user, with --users.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     service: Address = "",
     token: Token = None,
     root_certificate: Root = "",
@@ -69,7 +74,7 @@ def recommend_command(
     many = _ids(users) if users is not None else []
     folder = RunFolder.find(run)
     at = service_at(service, token, root_certificate, certificate, key)
-    with recommending(folder, client, at, data_path) as ready:
+    with recommenders.recommending(folder, client, at, data_path) as ready:
         if out is not None:
             _write(ready, many, top, out)
             return
@@ -88,7 +93,7 @@ def service_at(address: str, token: Path | None, root_certificate: str, certific
     ConfigError : a token or a certificate without an address.
     """
     if address:
-        return ServiceAt(address, token, root_certificate, certificate, key)
+        return recommenders.ServiceAt(address, token, root_certificate, certificate, key)
     if token is not None or root_certificate or certificate or key:
         raise ConfigError(
             "--token, --root-certificate, --certificate and --key are for a service, but --service is ''",

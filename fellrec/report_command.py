@@ -10,12 +10,13 @@ import typer
 
 from common.errors import RunError
 from common.run_folder import RunFolder
+from fellrec.arguments import Run
 from fellrec.report.page import report
 from fellrec.report.record import Record
 
 
 def report_command(
-    run: Annotated[str, typer.Argument(help="A run's name or folder; 'latest' is the newest.")] = "latest",
+    run: Run = "latest",
     out: Annotated[
         Path | None, typer.Option(help="Where to write; without it report.html in the run's folder.")
     ] = None,

@@ -77,7 +77,7 @@ def _recommenders(
         rounds = Rounds(config, grid, strategy, folder, log)
         rounds.run()
     mode = "simulation" if strategy.clients.simulated else "deployment"
-    return result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.done)
+    return result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.course.done)
 
 
 def _crowd(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from flwr.app import RecordDict
+
 from common.errors import RunError
+from common.events import EventLog
 from common.low_rank import Adapter
-from common.messages import ClientFacts
+from common.messages import ClientFacts, Roster
 
 
 @dataclass
@@ -91,3 +94,33 @@ class Clients:
         for client in names:
             self._members[client].node = None
         return names
+
+
+class ClientRegister:
+    """Takes clients in and notes who left, as a roll call finds them; see ``server_app.roll_call.Register``.
+
+    Parameters
+    ----------
+    newcomer : the adapter that a client starts from when it joins.
+    """
+
+    def __init__(self, clients: Clients, newcomer: Callable[[], Adapter], log: EventLog) -> None:
+        self._clients, self._newcomer, self._log = clients, newcomer, log
+
+    def here(self) -> int:
+        """How many clients are present."""
+        return len(self._clients.present())
+
+    def depart(self, present: set[int]) -> None:
+        """Clients of other nodes than these are away from now on."""
+        for client in self._clients.away(self._clients.nodes() - present):
+            self._log.write("away", client=client)
+
+    def admit(self, node: int, answer: RecordDict) -> None:
+        """Welcomes a node's clients; raises MessageError for a malformed answer, RunError as :meth:`Clients.welcome`."""
+        roster, adapter = Roster.from_record(answer), self._newcomer()
+        self._clients.simulated = roster.simulated
+        for facts in roster.clients:
+            new = self._clients.welcome(facts, node, adapter)
+            self._log.write("joined" if new else "back", client=facts.client, users=facts.users, items=facts.items,
+                            train_interactions=facts.train_interactions, dataset=facts.dataset)  # fmt: skip

@@ -1,23 +1,17 @@
-"""Who is here where one user is one client: nodes are asked for their clients, and take them along when they leave."""
+"""What the server knows of each client where one user is one client: its groups, and the node that hosts it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flwr.app import Message, MessageType
-from flwr.serverapp import Grid
+from flwr.app import RecordDict
 
-from common.config import FederationConfig
 from common.crowd_messages import CrowdRoster, SetFacts
-from common.errors import FellrecError, MessageError, RunError
+from common.errors import MessageError, RunError
 from common.events import EventLog
-from common.messages import Hello
 from common.recommenders.click_build import ClickRun
 from common.version import app_identity
-from server_app.exchange import exchange
-from server_app.roll_call import ANSWER_WITHIN, FIRST_ANSWER_WITHIN
 
 
 @dataclass
@@ -29,13 +23,12 @@ class CrowdMember:
 
 
 class CrowdMembers:
-    """The clients by name, in the order of their names, kept in step with the nodes that Flower sees."""
+    """The clients by name, in the order of their names, as a roll call finds them (``server_app.roll_call.Register``)."""
 
-    def __init__(self, grid: Grid, click: ClickRun, config: FederationConfig, log: EventLog) -> None:
-        self._grid, self._click, self._config, self._log = grid, click, config, log
+    def __init__(self, click: ClickRun, log: EventLog) -> None:
+        self._click, self._log = click, log
         self._members: dict[str, CrowdMember] = {}
         self._facts: dict[int, SetFacts] = {}
-        self._named: set[tuple[int, str]] = set()
         self.simulated = False
 
     def __len__(self) -> int:
@@ -60,67 +53,28 @@ class CrowdMembers:
         """What the nodes told of their data."""
         return list(self._facts.values())
 
-    def first(self) -> None:
-        """Waits for ``federation.min-clients`` clients, as long as ``federation.nodes-timeout`` allows.
+    def here(self) -> int:
+        """How many clients are present."""
+        return len(self._members) - len(self.away())
 
-        Raises
-        ------
-        RunError : nobody came in time that can take part.
-        """
-        self._until(self._config.min_clients, FIRST_ANSWER_WITHIN)
-        if not self.by_node():
-            raise RunError(
-                f"no node hosts a client that can take part, after {self._config.nodes_timeout:g} s",
-                "start SuperNodes, or raise 'federation.nodes-timeout'; the log above has what each node answered",
-            )
-
-    def again(self) -> None:
-        """Notes who left and who came; where everybody is away, waits for somebody to come back."""
-        self._look(ANSWER_WITHIN)
-        if not self.by_node():
-            self._until(1, ANSWER_WITHIN)
-
-    def state(self) -> dict[str, list[int]]:
-        """The clients' groups, for a checkpoint."""
-        return {client: list(member.codes) for client, member in sorted(self._members.items())}
-
-    def restore(self, state: dict[str, list[int]]) -> None:
-        """Puts the clients of a checkpoint back; they are away until their nodes report."""
-        self._members = {client: CrowdMember(tuple(codes), None) for client, codes in state.items()}
-
-    def _until(self, wanted: int, within: float) -> None:
-        deadline = time.monotonic() + self._config.nodes_timeout
-        self._look(within)
-        while len(self._members) - len(self.away()) < wanted and time.monotonic() < deadline:
-            time.sleep(0.5)
-            self._look(within)
-
-    def _look(self, within: float) -> None:
-        here = set(self._grid.get_node_ids())
-        for node in self._facts.keys() - here:
+    def depart(self, present: set[int]) -> None:
+        """Clients of other nodes than these are away from now on."""
+        for node in self._facts.keys() - present:
             gone = [client for client, member in self._members.items() if member.node == node]
             for client in gone:
                 self._members[client].node = None
             del self._facts[node]
             self._log.write("crowd_away", clients=len(gone))
-        greeting = Hello(app_identity()).to_record()
-        asked = [Message(greeting, node, MessageType.QUERY, ttl=within) for node in sorted(here - self._facts.keys())]
-        answers = {reply.metadata.reply_to_message_id: reply for reply in exchange(self._grid, asked, within)}
-        for message in asked:
-            node = message.metadata.dst_node_id
-            try:
-                self._take_in(node, answers.get(message.metadata.message_id), within)
-            except FellrecError as error:
-                if (node, str(error)) not in self._named:
-                    self._named.add((node, str(error)))
-                    self._log.write("refused", node=str(node), code=error.code, reason=str(error))
 
-    def _take_in(self, node: int, answer: Message | None, within: float) -> None:
-        if answer is None:
-            raise MessageError(f"node {node} did not answer within {within:g} s")
-        if answer.has_error():
-            raise MessageError(f"node {node} failed: code {answer.error.code}, {answer.error.reason}")
-        roster = CrowdRoster.from_record(answer.content)
+    def admit(self, node: int, answer: RecordDict) -> None:
+        """Takes in a node's clients.
+
+        Raises
+        ------
+        MessageError : the answer is malformed, or does not fit the warm start.
+        RunError : two nodes claim one client, or a client came back in other groups.
+        """
+        roster = CrowdRoster.from_record(answer)
         if roster.app != app_identity():
             raise MessageError(f"node {node} runs fellrec {roster.app!r}, not {app_identity()!r}")
         self._check(roster, node)
@@ -132,6 +86,14 @@ class CrowdMembers:
             "crowd_joined", clients=len(roster.clients), interactions=roster.facts.interactions,
             train_interactions=roster.facts.train_interactions, dataset=roster.facts.dataset,
         )  # fmt: skip
+
+    def state(self) -> dict[str, list[int]]:
+        """The clients' groups, for a checkpoint."""
+        return {client: list(member.codes) for client, member in sorted(self._members.items())}
+
+    def restore(self, state: dict[str, list[int]]) -> None:
+        """Puts the clients of a checkpoint back; they are away until their nodes report."""
+        self._members = {client: CrowdMember(tuple(codes), None) for client, codes in state.items()}
 
     def _check(self, roster: CrowdRoster, node: int) -> None:
         if roster.facts.vocabulary != self._click.base.record["set"]["vocabulary"]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ from common.config import RunConfig
 from common.memory_use import peak_memory
 from common.metrics import balance
 from common.scopes import Scope
-from common.version import VERSION
 from server_app.crowd_rounds import CrowdRounds
-from server_app.result import PACKAGES, commit
+from server_app.result import run_facts
 
 METRICS = ("auc", "logloss", "precision", "recall", "f1")
 
@@ -27,27 +24,15 @@ def crowd_result(
     """The result of a click model's run that has been measured; the parameters are those of ``server_app.result``."""
     return {
         "schema": 1,
-        "run": {
-            "id": run,
-            "commit": commit(),
-            "created": created,
-            "recipe": config.recipe or None,
-            "seed": config.seed,
-            "strategy": config.strategy.name,
-            "recommender": config.model.recommender,
-            "model": config.model.name,
-            "versions": {
-                "python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "fellrec": VERSION
-            },
-            "rounds": len(rounds.done),
+        "run": run_facts(config, run, created, seconds, "simulation" if rounds.members.simulated else "deployment")
+        | {
+            "rounds": len(rounds.course),
             "clients": len(rounds.members),
             "split": {"on": False, "k": None, "m": None, "layers": None},
-            "mode": "simulation" if rounds.members.simulated else "deployment",
-            "seconds": round(seconds, 3),
         },
         "data": _data(config, rounds),
         "metrics": _metrics(rounds),
-        "rounds": rounds.done,
+        "rounds": rounds.course.done,
         "cost": _cost(rounds),
         "privacy": _privacy(config, rounds),
     }  # fmt: skip

@@ -19,11 +19,12 @@ from common.privacy.budget import release_settings
 from common.recommenders.click_build import ClickRun
 from common.run_folder import RunFolder
 from common.version import app_identity
+from server_app.course import Course
 from server_app.crowd_inbox import CrowdInbox, Harvest
 from server_app.crowd_members import CrowdMembers
 from server_app.crowd_state import CrowdState
 from server_app.exchange import Stragglers, exchange
-from server_app.rounds import VOID_ROUNDS
+from server_app.roll_call import RollCall
 
 
 class CrowdRounds:
@@ -31,7 +32,7 @@ class CrowdRounds:
 
     Attributes
     ----------
-    done : per round what happened, as ``rounds`` of ``result.json``.
+    course : what happened so far.
     traffic : per round the bytes to and from one client in the mean, and to one that had its node for itself.
     measured : the final measurement.
     epsilon : the most that any client's releases have cost; 0 without noise.
@@ -39,10 +40,11 @@ class CrowdRounds:
 
     def __init__(self, config: RunConfig, grid: Grid, click: ClickRun, folder: RunFolder, log: EventLog) -> None:
         self._config, self._grid, self.click, self._folder, self._log = config, grid, click, folder, log
-        self.members = CrowdMembers(grid, click, config.federation, log)
+        self.members = CrowdMembers(click, log)
+        self._roll_call = RollCall(grid, self.members, config.federation, log)
         self.state = CrowdState(click, config.fedpa)
         self._inbox = CrowdInbox(self.state, sum(click.groups.values()), log)
-        self.done: list[dict[str, Any]] = []
+        self.course = Course("auc", config.federation.patience, log)
         self.traffic: dict[str, list[float]] = {"up": [], "down": [], "down_alone": []}
         self.measured = Harvest()
         self.epsilon = 0.0
@@ -57,14 +59,15 @@ class CrowdRounds:
         RunError : nobody takes part, or too few answered in two rounds in a row.
         """
         self._resume()
-        self.members.first()
+        self._roll_call.first()
         self._summary()
-        while len(self.done) < self._config.num_server_rounds and not self._settled():
-            if self.done:
-                self.members.again()
-            self._round(len(self.done) + 1)
+        course = self.course
+        while len(course) < self._config.num_server_rounds and not course.settled():
+            if len(course):
+                self._roll_call.again()
+            self._round(len(course) + 1)
             self._save()
-            self._stop_if_void()
+            course.stop_if_void()
         self._measure()
 
     def quorum(self, invited: int) -> int:
@@ -92,14 +95,14 @@ class CrowdRounds:
             raise RunError("the checkpoint is of another kind of run", "resume with the fellrec that wrote it")
         self.members.restore(manifest["crowd"])
         self.state.restore(tensors)
-        self.done, self.traffic, self.epsilon = manifest["rounds"], manifest["traffic"], manifest["epsilon"]
-        self._log.write("resumed", round=len(self.done))
+        self.course.done, self.traffic, self.epsilon = manifest["rounds"], manifest["traffic"], manifest["epsilon"]
+        self._log.write("resumed", round=len(self.course))
 
     def _save(self) -> None:
         manifest = {
-            "crowd": self.members.state(), "rounds": self.done, "traffic": self.traffic, "epsilon": self.epsilon
+            "crowd": self.members.state(), "rounds": self.course.done, "traffic": self.traffic, "epsilon": self.epsilon
         }  # fmt: skip
-        self._folder.save_checkpoint(len(self.done), manifest, self.state.tensors())
+        self._folder.save_checkpoint(len(self.course), manifest, self.state.tensors())
 
     def _round(self, number: int) -> None:
         nodes = self.members.by_node()
@@ -133,7 +136,7 @@ class CrowdRounds:
             "clients_failed": harvest.failed,
             "void": void,
         }  # fmt: skip
-        self.done.append(record)
+        self.course.done.append(record)
         self._log.write("round_ended", **record, participants=participants, node_seconds=harvest.seconds)
 
     def _ask(self, number: int, kind: str, nodes: dict[int, list[str]], parts: tuple[str, ...]) -> Harvest:
@@ -176,10 +179,8 @@ class CrowdRounds:
         own = {client: row["auc"] for client, row in harvest.own.get("valid", {}).items() if row["auc"] >= 0}
         if not found or found["auc"] is None or not own:
             return
-        whole = [record for record in self.done if not record["void"]]
-        if whole:
-            whole[-1]["auc"] = found["auc"]
-        self._log.write("validated", round=len(self.done), **found, user_auc=float(np.mean(list(own.values()))),
+        self.course.validated(found["auc"])
+        self._log.write("validated", round=len(self.course), **found, user_auc=float(np.mean(list(own.values()))),
                         balance=balance(own))  # fmt: skip
 
     def pooled(self, harvest: Harvest, part: str) -> dict[str, Any] | None:
@@ -187,29 +188,10 @@ class CrowdRounds:
         first = next(iter(self.click.groups.values()))
         return harvest.counts[part].of(slice(0, first)) if part in harvest.counts else None
 
-    def _settled(self) -> bool:
-        """Whether validation has not got better for as many rounds as the patience allows."""
-        patience = self._config.federation.patience
-        curve = [record["auc"] for record in self.done if record["auc"] is not None]
-        if not patience or len(curve) <= patience or max(curve[-patience:]) > max(curve[:-patience]):
-            return False
-        self._log.write("stopped_early", round=len(self.done), patience=patience)
-        return True
-
-    def _stop_if_void(self) -> None:
-        last = self.done[-VOID_ROUNDS:]
-        if len(last) == VOID_ROUNDS and all(record["void"] for record in last):
-            failed = last[-1]["clients_failed"]
-            raise RunError(
-                f"fewer clients than the quorum answered in rounds {last[0]['round']} to {last[-1]['round']}: "
-                f"{len(failed)} failed, {dict(list(failed.items())[:3])!r} among them",
-                "see the log for each client's reason; set resume = true to go on once they are mended",
-            )
-
     def _measure(self) -> None:
         nodes = self.members.by_node()
         self._log.write("measuring", clients=sorted(client for clients in nodes.values() for client in clients))
-        self.measured = self._ask(len(self.done), MessageType.EVALUATE, nodes, ("valid", "test", "warm"))
+        self.measured = self._ask(len(self.course), MessageType.EVALUATE, nodes, ("valid", "test", "warm"))
         if self.pooled(self.measured, "test") is None:
             raise RunError(
                 f"no client measured a test row: {list(self.measured.failed.items())[:3]!r}", "see their logs"

@@ -44,22 +44,8 @@ def result_of(
     reports = strategy.measured.reports
     return {
         "schema": 1,
-        "run": {
-            "id": run,
-            "commit": commit(),
-            "created": created,
-            "recipe": config.recipe or None,
-            "seed": config.seed,
-            "strategy": config.strategy.name,
-            "recommender": config.model.recommender,
-            "model": config.model.name,
-            "versions": _versions(),
-            "rounds": len(rounds),
-            "clients": len(strategy.clients),
-            "split": _split(config, strategy),
-            "mode": mode,
-            "seconds": round(seconds, 3),
-        },
+        "run": run_facts(config, run, created, seconds, mode)
+        | {"rounds": len(rounds), "clients": len(strategy.clients), "split": _split(config, strategy)},
         "data": _data(strategy.clients),
         "metrics": _metrics(strategy.clients, reports) | {"missing": missing(strategy)},
         "rounds": rounds,
@@ -69,6 +55,24 @@ def result_of(
             "assumptions": ASSUMPTIONS,
         },
     }  # fmt: skip
+
+
+def run_facts(config: RunConfig, run: str, created: str, seconds: float, mode: str) -> dict[str, Any]:
+    """What every result says of its run; the parameters are those of :func:`result_of`."""
+    packages = {package: version(package) for package in PACKAGES}
+    return {
+        "id": run,
+        "commit": commit(),
+        "created": created,
+        "recipe": config.recipe or None,
+        "seed": config.seed,
+        "strategy": config.strategy.name,
+        "recommender": config.model.recommender,
+        "model": config.model.name,
+        "versions": {"python": platform.python_version(), **packages, "fellrec": VERSION},
+        "mode": mode,
+        "seconds": round(seconds, 3),
+    }
 
 
 def missing(strategy: FederatedRecommenders) -> dict[str, str]:
@@ -81,11 +85,6 @@ def missing(strategy: FederatedRecommenders) -> dict[str, str]:
         elif not report.rankings["test"].users:
             found[client] = "no test users"
     return found
-
-
-def _versions() -> dict[str, str]:
-    packages = {package: version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), **packages, "fellrec": VERSION}
 
 
 def _split(config: RunConfig, strategy: FederatedRecommenders) -> dict[str, Any]:

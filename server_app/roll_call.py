@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import Protocol
 
-from flwr.app import Message, MessageType
+from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from common.config import FederationConfig
 from common.errors import FellrecError, MessageError, RunError
 from common.events import EventLog
-from common.low_rank import Adapter
-from common.messages import Hello, Roster
+from common.messages import Hello
 from common.version import app_identity
-from server_app.clients import Clients
 from server_app.exchange import exchange
 
 FIRST_ANSWER_WITHIN = 600.0
@@ -24,21 +22,28 @@ ANSWER_WITHIN = 60.0
 """Seconds that a node may take between rounds: nobody waits longer for a newcomer."""
 
 
+class Register(Protocol):
+    """Who is known, by the nodes that host them."""
+
+    def here(self) -> int:
+        """How many clients are present."""
+
+    def depart(self, present: set[int]) -> None:
+        """Notes that of all known nodes only these are left."""
+
+    def admit(self, node: int, answer: RecordDict) -> None:
+        """Takes in the clients that a node told of; raises FellrecError for those that cannot take part."""
+
+
 class RollCall:
-    """Keeps ``clients`` in step with the nodes that Flower sees.
+    """Keeps a register in step with the nodes that Flower sees.
 
     A node that answers is asked once. One that fails is named once, and asked again before the next round: a node that
     came back may be listed beside its dead self for a while.
-
-    Parameters
-    ----------
-    newcomer : the adapter that a client starts from when it joins.
     """
 
-    def __init__(
-        self, grid: Grid, clients: Clients, newcomer: Callable[[], Adapter], config: FederationConfig, log: EventLog
-    ) -> None:
-        self._grid, self._clients, self._newcomer, self._config, self._log = grid, clients, newcomer, config, log
+    def __init__(self, grid: Grid, register: Register, config: FederationConfig, log: EventLog) -> None:
+        self._grid, self._register, self._config, self._log = grid, register, config, log
         self._answered: set[int] = set()
         self._named: set[tuple[int, str]] = set()
 
@@ -50,7 +55,7 @@ class RollCall:
         RunError : nobody came in time that can take part.
         """
         self._until(self._config.min_clients, FIRST_ANSWER_WITHIN)
-        if not self._clients.present():
+        if not self._register.here():
             raise RunError(
                 f"no node hosts a client that can take part, after {self._config.nodes_timeout:g} s",
                 "start SuperNodes, or raise 'federation.nodes-timeout'; the log above has what each node answered",
@@ -59,29 +64,27 @@ class RollCall:
     def again(self) -> None:
         """Notes who left and who came; where everybody is away, waits for somebody to come back."""
         self._look(ANSWER_WITHIN)
-        if not self._clients.present():
+        if not self._register.here():
             self._until(1, ANSWER_WITHIN)
 
     def _until(self, wanted: int, within: float) -> None:
         deadline = time.monotonic() + self._config.nodes_timeout
         self._look(within)
-        while len(self._clients.present()) < wanted and time.monotonic() < deadline:
+        while self._register.here() < wanted and time.monotonic() < deadline:
             time.sleep(0.5)
             self._look(within)
 
     def _look(self, within: float) -> None:
-        here = set(self._grid.get_node_ids())
-        for client in self._clients.away(self._clients.nodes() - here):
-            self._log.write("away", client=client)
-        self._answered &= here
+        present = set(self._grid.get_node_ids())
+        self._register.depart(present)
+        self._answered &= present
         greeting = Hello(app_identity()).to_record()
-        asked = [Message(greeting, node, MessageType.QUERY, ttl=within) for node in sorted(here - self._answered)]
-        replies = exchange(self._grid, asked, within)
-        answers = {reply.metadata.reply_to_message_id: reply for reply in replies}
+        asked = [Message(greeting, node, MessageType.QUERY, ttl=within) for node in sorted(present - self._answered)]
+        answers = {reply.metadata.reply_to_message_id: reply for reply in exchange(self._grid, asked, within)}
         for message in asked:
             node = message.metadata.dst_node_id
             try:
-                self._take_in(node, answers.get(message.metadata.message_id), within)
+                self._register.admit(node, _content(node, answers.get(message.metadata.message_id), within))
             except FellrecError as error:
                 if (node, str(error)) not in self._named:
                     self._named.add((node, str(error)))
@@ -89,14 +92,10 @@ class RollCall:
             else:
                 self._answered.add(node)
 
-    def _take_in(self, node: int, answer: Message | None, within: float) -> None:
-        if answer is None:
-            raise MessageError(f"node {node} did not answer within {within:g} s")
-        if answer.has_error():
-            raise MessageError(f"node {node} failed: code {answer.error.code}, {answer.error.reason}")
-        roster, adapter = Roster.from_record(answer.content), self._newcomer()
-        self._clients.simulated = roster.simulated
-        for facts in roster.clients:
-            new = self._clients.welcome(facts, node, adapter)
-            self._log.write("joined" if new else "back", client=facts.client, users=facts.users, items=facts.items,
-                            train_interactions=facts.train_interactions, dataset=facts.dataset)  # fmt: skip
+
+def _content(node: int, answer: Message | None, within: float) -> RecordDict:
+    if answer is None:
+        raise MessageError(f"node {node} did not answer within {within:g} s")
+    if answer.has_error():
+        raise MessageError(f"node {node} failed: code {answer.error.code}, {answer.error.reason}")
+    return answer.content

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -18,13 +17,12 @@ from common.messages import Ranking
 from common.metrics import balance, weighted
 from common.run_folder import RunFolder
 from server_app.checkpoint import from_checkpoint, to_checkpoint
+from server_app.clients import ClientRegister
+from server_app.course import Course
 from server_app.exchange import Stragglers, exchange
 from server_app.roll_call import RollCall
 from server_app.strategy import FederatedRecommenders
 from server_app.watch import Watch
-
-VOID_ROUNDS = 2
-"""Rounds in a row below the quorum after which the run stops."""
 
 
 class Rounds:
@@ -32,16 +30,17 @@ class Rounds:
 
     Attributes
     ----------
-    done : per round what happened, as ``rounds`` of ``result.json``.
+    course : what happened so far.
     """
 
     def __init__(
         self, config: RunConfig, grid: Grid, strategy: FederatedRecommenders, folder: RunFolder, log: EventLog
     ) -> None:
         self._config, self._grid, self._strategy, self._folder, self._log = config, grid, strategy, folder, log
-        self._roll_call = RollCall(grid, strategy.clients, strategy.newcomer, config.federation, log)
+        register = ClientRegister(strategy.clients, strategy.newcomer, log)
+        self._roll_call = RollCall(grid, register, config.federation, log)
         self._watch = Watch()
-        self.done: list[dict[str, Any]] = []
+        self.course = Course("recall@10", config.federation.patience, log)
 
     def run(self) -> None:
         """All rounds, then the final measurement.
@@ -57,19 +56,20 @@ class Rounds:
                 "'strategy.name' = 'centralised' pools data, and these nodes are real", "simulate it instead"
             )
         self._strategy.summary()
-        while len(self.done) < self._config.num_server_rounds and not self._settled():
-            if self.done:
+        course = self.course
+        while len(course) < self._config.num_server_rounds and not course.settled():
+            if len(course):
                 self._roll_call.again()
-            self._round(len(self.done) + 1)
-            self._folder.save_checkpoint(len(self.done), *to_checkpoint(self._strategy, self.done))
-            self._stop_if_void()
+            self._round(len(course) + 1)
+            self._folder.save_checkpoint(len(course), *to_checkpoint(self._strategy, course.done))
+            course.stop_if_void()
         self._measure()
 
     def _resume(self) -> None:
         kept = self._folder.last_checkpoint() if self._config.resume else None
         if kept is not None:
-            self.done = from_checkpoint(self._strategy, *kept)
-            self._log.write("resumed", round=len(self.done))
+            self.course.done = from_checkpoint(self._strategy, *kept)
+            self._log.write("resumed", round=len(self.course))
 
     def _round(self, number: int) -> None:
         strategy, config = self._strategy, self._config
@@ -109,12 +109,13 @@ class Rounds:
             "recall@10": None,
             "clients_ok": len(reports),
             "clients_failed": strategy.trained.failed,
+            "void": metrics is None,
         }  # fmt: skip
         # Clients measured before they trained: that is the quality of the round before this one.
         self._note_validation({client: report.validation for client, report in reports.items()})
-        self.done.append(record)
+        self.course.done.append(record)
         self._log.write(
-            "round_ended", **record, void=metrics is None, weights=strategy.weights,
+            "round_ended", **record, weights=strategy.weights,
             clients={
                 client: {
                     "loss": report.loss, "examples": report.examples, "share": report.share,
@@ -153,31 +154,11 @@ class Rounds:
             {client: r.values for client, r in counted.items()}, {client: r.users for client, r in counted.items()}
         )
         recall = {client: ranking.values["recall@10"] for client, ranking in counted.items()}
-        whole = [record for record in self.done if record["loss"] is not None]
-        if whole:
-            whole[-1]["recall@10"] = mean["recall@10"]
-        self._log.write("validated", round=len(self.done), **mean, balance=balance(recall), clients=recall)
-
-    def _settled(self) -> bool:
-        """Whether validation has not got better for as many rounds as the patience allows."""
-        patience = self._config.federation.patience
-        curve = [record["recall@10"] for record in self.done if record["recall@10"] is not None]
-        if not patience or len(curve) <= patience or max(curve[-patience:]) > max(curve[:-patience]):
-            return False
-        self._log.write("stopped_early", round=len(self.done), patience=patience)
-        return True
-
-    def _stop_if_void(self) -> None:
-        last = self.done[-VOID_ROUNDS:]
-        if len(last) == VOID_ROUNDS and all(record["loss"] is None for record in last):
-            raise RunError(
-                f"fewer clients than the quorum answered in rounds {last[0]['round']} to {last[-1]['round']}: "
-                f"{last[-1]['clients_failed']}",
-                "see the log for each client's reason; set resume = true to go on once they are mended",
-            )
+        self.course.validated(mean["recall@10"])
+        self._log.write("validated", round=len(self.course), **mean, balance=balance(recall), clients=recall)
 
     def _measure(self) -> None:
-        strategy, last = self._strategy, len(self.done)
+        strategy, last = self._strategy, len(self.course)
         self._log.write("measuring", clients=list(strategy.clients.present()))
         messages = strategy.configure_evaluate(last, ArrayRecord(), ConfigRecord(), self._grid)
         replies = exchange(

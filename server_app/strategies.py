@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import RunConfig
+from common.errors import ConfigError
 from common.scopes import ADAPTER_SCOPE, Scope
 from server_app.aggregation import RULES
 from server_app.aggregation.rule import Rule
@@ -36,7 +37,12 @@ class Plan:
 
 
 def plan(config: RunConfig) -> Plan:
-    """The plan that the configuration names."""
+    """The plan that the configuration names.
+
+    Raises
+    ------
+    ConfigError : a strategy that has a scope, but no rule.
+    """
     name, fellrec = config.strategy.name, config.fellrec
     scope = ADAPTER_SCOPE[name]
     if name == "fellrec":
@@ -44,7 +50,12 @@ def plan(config: RunConfig) -> Plan:
         return Plan(scope, rule, fellrec.heating, fellrec.pacing, fellrec.own_share == "validated")
     if name == "fellrec-paper":
         return Plan(scope, RULES[name](), heating=True)
-    if name == "local":
-        return Plan(scope, RULES[name]())
-    mean = "fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"
-    return Plan(scope, RULES[mean](), pooled=name == "centralised")
+    if name in ("fedavg", "fedprox", "centralised"):
+        mean = "fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"
+        return Plan(scope, RULES[mean](), pooled=name == "centralised")
+    if name not in RULES:
+        raise ConfigError(
+            f"'strategy.name' = {name!r} has a scope, but no rule",
+            f"decorate one in server_app/aggregation/ with @named({name!r})",
+        )
+    return Plan(scope, RULES[name]())

@@ -11,10 +11,8 @@ The module holds one client's paths. Many clients are the same module with stack
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +20,6 @@ from transformers.pytorch_utils import Conv1D
 
 from common.adapters.lora import initial_a
 from common.errors import ConfigError, ModelError
-
-
-class Branch(StrEnum):
-    """What is trained of a gated layer, as it stands in its tensors' names."""
-
-    USER = "user"
-    GROUPS = "groups"
-    GATE = "gate"
-
-
-_ADAPTER_NAME = re.compile(
-    r"(?:^|\.)(?:(user)\.lora_[AB]|(groups)\.\w+\.lora_[AB]|(gate)\.(?:hidden|paths))\.(?:weight|bias)$"
-)
 
 
 @dataclass(frozen=True)
@@ -168,12 +153,6 @@ def add_gated(
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, GatedLinear(module, groups, settings, name, seed))
     return model
-
-
-def branch_of(name: str) -> Branch | None:
-    """Which part of a gated layer a tensor belongs to, by its name in the whole model; None where it is in none."""
-    found = _ADAPTER_NAME.search(name)
-    return Branch(found[1] or found[2] or found[3]) if found else None
 
 
 def _widths(linear: nn.Module, name: str) -> tuple[int, int]:

@@ -6,6 +6,9 @@ import re
 
 from common.errors import ConfigError
 
+POOL = "pool"
+"""The one client of centralised training, which holds every client's data: a reference, only to be had in simulation."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

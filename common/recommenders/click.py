@@ -10,13 +10,12 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from common.adapters.gated import Branch, GatedLinear, GatedSettings, branch_of
+from common.adapters.gated import GatedLinear, GatedSettings
 from common.errors import ConfigError, ModelError
 
 
@@ -97,29 +96,6 @@ def click_loss(logits: Tensor, clicks: Tensor, mask: Tensor | None = None) -> Te
     if mask is None:
         return losses.mean(dim=-1)
     return (losses * mask).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
-
-
-class Owner(StrEnum):
-    """Whose a tensor of an adapted click model is; the scopes follow from it."""
-
-    CLIENT = "client"
-    """The client's alone: its user embeddings and its user-level path."""
-    GROUP = "group"
-    """Of all clients with the same value of an attribute: that group's path."""
-    ALL = "all"
-    """Of all clients: the gates and the output layer."""
-    NOBODY = "nobody"
-    """Frozen: the item embeddings and the common layers."""
-
-
-def owner_of(name: str) -> Owner:
-    """The owner of a tensor of an adapted click model, by its name."""
-    branch = branch_of(name)
-    if branch is Branch.USER or name.startswith("user_embeddings."):
-        return Owner.CLIENT
-    if branch is Branch.GROUPS:
-        return Owner.GROUP
-    return Owner.ALL if branch is Branch.GATE or name.startswith("output.") else Owner.NOBODY
 
 
 def _embeddings(attributes: Mapping[str, int], width: int) -> nn.ModuleDict:

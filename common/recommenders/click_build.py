@@ -9,12 +9,13 @@ from functools import lru_cache
 from torch import Tensor
 
 from common.adapters.gated import GatedSettings
+from common.click_scopes import click_scope
 from common.config import ClickConfig, FedpaConfig, RunConfig
 from common.errors import ConfigError
 from common.models import resolve
 from common.recommenders.click import ClickModel
 from common.recommenders.click_base import ClickBase
-from common.scopes import Scope, click_scope
+from common.scopes import Scope
 
 
 @dataclass(frozen=True, eq=False)

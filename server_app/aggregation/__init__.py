@@ -10,20 +10,18 @@ Every strategy is, per scope, two things:
 FedAvg's rows all hold the clients' sizes, local training's matrix is the identity, FELLRec's comes from how similar
 the clients' updates are (:mod:`~server_app.aggregation.similarity`) and how hard each client's data still is
 (:mod:`~server_app.aggregation.heating`). A rule is a frozen dataclass of its settings with one method, ``weights``; a
-new one is a file here and a line in :data:`RULES`.
+new one is a file here, and a line in ``common/scopes.py`` that says what of a client it mixes (docs/own-rule.md).
 """
 
 from __future__ import annotations
 
-from server_app.aggregation.fedavg import FedAvg, FedAvgUniform
-from server_app.aggregation.fellrec import Fellrec, FellrecPaper
-from server_app.aggregation.local import Local
-from server_app.aggregation.rule import Rule
+from importlib import import_module
+from pkgutil import iter_modules
 
-RULES: dict[str, type[Rule]] = {
-    "fellrec": Fellrec,
-    "fellrec-paper": FellrecPaper,
-    "fedavg": FedAvg,
-    "fedavg-uniform": FedAvgUniform,
-    "local": Local,
-}
+from server_app.aggregation.rule import RULES
+
+# each file names its own rules
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")
+
+__all__ = ["RULES"]

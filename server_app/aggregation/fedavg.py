@@ -9,9 +9,10 @@ from torch import Tensor
 
 from common.low_rank import Merge
 from server_app.aggregation.mixing import normalise
-from server_app.aggregation.rule import Updates
+from server_app.aggregation.rule import Updates, named
 
 
+@named("fedavg")
 @dataclass(frozen=True)
 class FedAvg:
     """The mean weighted by the clients' training examples."""
@@ -22,6 +23,7 @@ class FedAvg:
         return normalise(updates.sizes.double().expand(len(updates.clients), -1))
 
 
+@named("fedavg-uniform")
 @dataclass(frozen=True)
 class FedAvgUniform:
     """The plain mean: FELLRec with all similarities and heats 1."""

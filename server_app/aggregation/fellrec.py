@@ -11,12 +11,13 @@ from torch import Tensor
 from common.errors import ConfigError
 from common.low_rank import Merge
 from server_app.aggregation.mixing import mixing_matrix
-from server_app.aggregation.rule import Updates
+from server_app.aggregation.rule import Updates, named
 from server_app.aggregation.similarity import product_cosine, raw_cosine, sharpen, shift, update_cosine
 
 Similarity = Literal["raw", "update", "round", "product"]
 
 
+@named("fellrec")
 @dataclass(frozen=True)
 class Fellrec:
     """One personalised adapter per client.
@@ -59,6 +60,7 @@ class Fellrec:
         return product_cosine(updates.adapters, updates.origin)
 
 
+@named("fellrec-paper")
 @dataclass(frozen=True)
 class FellrecPaper(Fellrec):
     """FELLRec as published: cosine of the raw parameters, A and B averaged apart."""

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from common.low_rank import Merge
-from server_app.aggregation.rule import Updates
+from server_app.aggregation.rule import Updates, named
 
 
+@named("local")
 @dataclass(frozen=True)
 class Local:
     """The identity: every client goes on from its own adapter, bit by bit."""

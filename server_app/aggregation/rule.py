@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from common.errors import MessageError
+from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter, Merge
 from server_app.aggregation.adapter import check_names
 
@@ -83,3 +83,24 @@ class Rule(Protocol):
     def weights(self, updates: Updates) -> Tensor:
         """The mixing matrix, float64 [n, n]: row i is what receiver i takes of each sender; rows sum to one."""
         ...
+
+
+RULES: dict[str, type[Rule]] = {}
+"""The rules by name, each put here by its own file."""
+
+
+def named(name: str) -> Callable[[type[Rule]], type[Rule]]:
+    """Decorates the rule of the strategy ``name``: puts it among :data:`RULES`.
+
+    Raises
+    ------
+    ConfigError : another rule has that name.
+    """
+
+    def put(rule: type[Rule]) -> type[Rule]:
+        if name in RULES:
+            raise ConfigError(f"two rules are named {name!r}: {RULES[name]!r} and {rule!r}", "give one another name")
+        RULES[name] = rule
+        return rule
+
+    return put

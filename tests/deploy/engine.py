@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -107,9 +108,16 @@ class Federation:
         path.chmod(0o644)
         return f"/etc/fellrec/recipes/{name}.toml"
 
-    def start(self, recipe: str) -> None:
-        """Starts a run and returns."""
-        self.flwr("flwr", "run", "/opt/fellrec-app", "fellrec", "-c", recipe)
+    def start(self, recipe: str) -> str:
+        """Starts a run; returns Flower's number of it."""
+        said = self.flwr("flwr", "run", "/opt/fellrec-app", "fellrec", "-c", recipe)
+        found = re.search(r"\b\d{12,}\b", said)
+        assert found, said
+        return found[0]
+
+    def log(self, number: str) -> str:
+        """What the ServerApp of a run has logged, as an operator reads it."""
+        return self.flwr("flwr", "log", number, "fellrec", "--show")
 
     def events(self, name: str) -> list[dict]:
         """The run's event log so far."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from server_app.split.handshakes import ADVICE
 from tests.deploy.engine import NODES, PROJECT, RAW, Federation, federation
 from tests.real_data import real_data
 
@@ -28,12 +30,43 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
         yield found
 
 
+KNOCK = """
+import contextlib, socket, ssl
+calm = lambda: contextlib.suppress(OSError)
+with socket.create_connection(("serverapp", 50051), 20) as plain, calm():
+    plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+    plain.recv(64)
+context = ssl.create_default_context(cafile="/node/ca.crt")
+context.set_alpn_protocols(["h2"])
+with socket.create_connection(("serverapp", 50051), 20) as raw, calm():
+    context.wrap_socket(raw, server_hostname="serverapp").recv(1)
+"""
+"""A stranger on a node's network: plain text, then TLS without a certificate, at the door of the split service."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that nothing disturbs: its result, and its log."""
+
+    result: dict
+    log: str
+
+
 @pytest.fixture(scope="module")
-def unbroken(up: Federation) -> dict:
-    """The result of a run that nothing disturbs."""
-    up.start(up.recipe("unbroken"))
+def first(up: Federation) -> Ended:
+    """A run at whose split service strangers knock in vain."""
+    number = up.start(up.recipe("unbroken"))
+    up.wait_for_training("unbroken", 1)
+    for _ in range(3):
+        up.compose("exec", "-T", "clientapp-a", "python3", "-c", KNOCK)
     up.wait("unbroken", "run_ended")
-    return up.result("unbroken")
+    return Ended(up.result("unbroken"), up.log(number))
+
+
+@pytest.fixture(scope="module")
+def unbroken(first: Ended) -> dict:
+    """The result of that run."""
+    return first.result
 
 
 def reaches(up: Federation, service: str, host: str, port: int) -> bool:
@@ -96,6 +129,12 @@ def test_a_node_whose_key_is_not_registered_is_refused(up: Federation) -> None:
     ]
     done = up.docker(*words, ok=False)
     assert done.returncode not in (0, 124) and "Failed to activate SuperNode" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "PEER_DID_NOT_RETURN_A_CERTIFICATE"])
+def test_a_stranger_at_the_split_service_is_logged_once_with_what_to_do(first: Ended, reason: str) -> None:
+    said = f"refused a caller at the TLS handshake: {reason} ({ADVICE[reason]})"
+    assert first.log.count(said) == 1, first.log[-3000:]
 
 
 def test_the_numbers_are_those_of_the_simulation(up: Federation, unbroken: dict) -> None:

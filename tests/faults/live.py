@@ -60,7 +60,13 @@ class Live:
         return self.folder / "plans"
 
     def begin(self) -> None:
-        """Starts everything."""
+        """Starts everything: the SuperLink and a SuperNode for each of CLIENTS."""
+        self.start_superlink()
+        for client in CLIENTS:
+            self.start_node(client)
+
+    def start_superlink(self) -> None:
+        """Starts the SuperLink alone, and waits until it answers."""
         self.port = free_port()
         options = ["--host", self.address, "--port", str(self.port), "--database", str(self.folder / "state.db")]
         if self.certificates is None:
@@ -74,19 +80,18 @@ class Live:
         while "Uvicorn running" not in self.tail("superlink"):
             assert time.monotonic() < deadline, self.tail("superlink")
             time.sleep(0.3)
-        for client in CLIENTS:
-            self.start_node(client)
 
-    def start_node(self, client: str) -> None:
-        """Starts a client's SuperNode."""
-        data = all_clients(from_flat(tiny_settings(self.home, **SMALL)), str(self.home))[client]
+    def start_node(self, client: str, data: Path | None = None, through: int = 0) -> None:
+        """Starts a client's SuperNode on its data, ``through`` a port that leads to the SuperLink where one is given."""
+        if data is None:
+            data = all_clients(from_flat(tiny_settings(self.home, **SMALL)), str(self.home))[client]
         own, safety = f'client-key="{client}" data-path="{data}"', ["--insecure"]
         if self.certificates is not None:
             authority = self.certificates / "nodes" / client / "ca.crt"
             own += f' split-root-certificate="{authority}"'
             safety = ["--root-certificates", str(authority)]
         self._start(
-            client, tool("flower-supernode"), *safety, "--superlink", f"{self.address}:{self.port}",
+            client, tool("flower-supernode"), *safety, "--superlink", f"{self.address}:{through or self.port}",
             "--port", str(free_port()), "--node-config", own,
         )  # fmt: skip
 
@@ -114,8 +119,11 @@ class Live:
             thread.join()
 
     def run(self, name: str, keep_going: int = 2, seconds: float = 550.0, **changes: object) -> str:
-        """Runs a recipe to its end as an operator would; returns what was printed."""
-        settings = tiny_settings(self.home, **SMALL | changes)
+        """Runs a tiny recipe to its end as an operator would; returns what was printed."""
+        return self.run_settings(name, tiny_settings(self.home, **SMALL | changes), keep_going, seconds)
+
+    def run_settings(self, name: str, settings: Mapping, keep_going: int = 0, seconds: float = 550.0) -> str:
+        """Runs any settings to their end as an operator would; returns what was printed."""
         recipe = write_settings(self.folder / f"{name}.toml", settings)
         words = ["run", str(recipe), "--superlink", f"{self.address}:{self.port}", "--keep-going", str(keep_going)]
         if self.certificates is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from common.config import from_flat
 from common.errors import ConfigError, DataError, RunError, SplitError
 from common.run_folder import RunFolder
 from fellrec.cli import app
@@ -18,6 +19,14 @@ from tests.authority import Authority
 from tests.federation import federate, tiny_settings
 
 runner = CliRunner()
+ROW = dict.fromkeys(("recall@10", "recall@20", "ndcg@10", "ndcg@20"), 0.5)
+BASELINES = {"popularity": ROW, "item_knn": ROW}
+RESULT = {
+    "metrics": {
+        "test": ROW, "baselines": BASELINES, "clients": {"toy-0": {"test_users": 3, "baselines": BASELINES, **ROW}},
+    },
+    "data": {"generated": True},
+}  # fmt: skip
 
 
 def say(*arguments: str) -> str:
@@ -26,11 +35,51 @@ def say(*arguments: str) -> str:
     return done.output
 
 
+def say_alone(*arguments: str) -> str:
+    """Standard output of a command in a process of its own, where imported libraries may speak too."""
+    command = [sys.executable, "-c", "from fellrec.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+HEAVY = ("torch", "transformers", "peft", "flwr", "grpc", "sklearn", "scipy")
+RENDERED = "import sys; from typer.testing import CliRunner; from fellrec.cli import app; "
+
+
+def loaded_after(statements: str) -> list[str]:
+    """Which of the packages that take seconds to import a process of its own holds after the statements."""
+    code = f"{RENDERED}{statements}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["demo"], ["show"], ["recommend"], ["check"], ["data"], ["data", "prepare"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["preflight", "--help"],
+        ["recommend", "--help"],
+        ["check", "demo"],
+        ["data", "list"],
+    ],
+    ids=" ".join,
 )
-def test_every_command_has_a_help(command: list[str]) -> None:
-    assert "Usage" in runner.invoke(app, [*command, "--help"]).output
+def test_what_only_reads_and_tells_imports_nothing_heavy(fellrec_home: Path, arguments: list[str]) -> None:
+    assert loaded_after(f"assert not CliRunner().invoke(app, {arguments!r}).exit_code") == []
+
+
+def test_a_completion_and_a_run_s_result_import_nothing_heavy(fellrec_home: Path) -> None:
+    config = from_flat({"home": str(fellrec_home), "run-name": "one"})
+    RunFolder.create(config, "").save_result(RESULT)
+    for arguments in (["show", "one"], ["show", "one", "--json"], ["report", "one"]):
+        assert loaded_after(f"assert not CliRunner().invoke(app, {arguments!r}).exit_code") == []
+    words = {"_FELLREC_COMPLETE": "complete_bash", "COMP_WORDS": "fellrec rec", "COMP_CWORD": "1"}
+    told = "done = CliRunner().invoke(app, [], prog_name='fellrec', env=dict({words!r})); assert 'recommend' in done.output"
+    assert loaded_after(told.format(words=words)) == []
+
+
+def test_the_check_of_what_is_loaded_sees_what_is_loaded() -> None:
+    assert loaded_after("import scipy") == ["scipy"]
 
 
 def test_check_prints_every_setting_and_names_what_is_wrong() -> None:
@@ -39,6 +88,18 @@ def test_check_prints_every_setting_and_names_what_is_wrong() -> None:
         runner.invoke(app, ["check", "demo", "--set", "train.learning-rat=1"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="demo"):
         runner.invoke(app, ["check", "nowhere"], catch_exceptions=False)
+
+
+def test_what_a_machine_may_read_is_json_and_nothing_else(fellrec_home: Path) -> None:
+    config = from_flat({"home": str(fellrec_home), "run-name": "one"})
+    RunFolder.create(config, "").save_result(RESULT)
+    assert json.loads(say_alone("check", "demo", "--set", "seed=7", "--json"))["seed"] == 7
+    assert json.loads(say_alone("show", "one", "--json")) == RESULT
+    assert json.loads(say_alone("data", "list", "--json")) == []
+    assert json.loads(say_alone("data", "show", "sample", "--json"))["name"] == "sample"
+    assert [row["name"] for row in json.loads(say_alone("data", "list", "--json"))] == ["sample"]
+    found = runner.invoke(app, ["preflight", "--name", "shop-a", "--json"], catch_exceptions=False)
+    assert {row["verdict"] for row in json.loads(found.stdout)} <= {"ok", "warn", "fail"}
 
 
 def test_own_csv_files_become_a_data_set(fellrec_home: Path, tmp_path: Path) -> None:

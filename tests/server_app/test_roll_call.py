@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from common.config import FederationConfig
 from common.errors import RunError
 from common.events import EventLog, read_events
-from server_app.clients import Clients
+from server_app.clients import ClientRegister, Clients
 from server_app.roll_call import RollCall
 from tests.federation import InProcessGrid, broken, tiny_settings
 
@@ -26,12 +26,8 @@ def call(home: Path, nodes: int = 2, fault=None) -> tuple[RollCall, Clients, InP
         grid._answer = lambda message: (
             fault(answer(message)) if message.metadata.dst_node_id == 101 else answer(message)
         )
-    return (
-        RollCall(grid, clients, lambda: ADAPTER, FederationConfig(nodes_timeout=0.2), EventLog(log)),
-        clients,
-        grid,
-        log,
-    )
+    register = ClientRegister(clients, lambda: ADAPTER, EventLog(log))
+    return RollCall(grid, register, FederationConfig(nodes_timeout=0.2), EventLog(log)), clients, grid, log
 
 
 def nonsense(reply: Message) -> Message:

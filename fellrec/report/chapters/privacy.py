@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.click_scopes import CLICK_SCOPE
 from common.config import LOOPBACK
-from common.recommenders.click import Owner
-from common.scopes import ADAPTER_SCOPE, CLICK_SCOPE, Scope
+from common.owners import Owner
+from common.scopes import ADAPTER_SCOPE, Scope
 from fellrec.report.chapters.section import Section, paragraph, section
 from fellrec.report.markup import Markup, tag
 from fellrec.report.numbers import NOTHING, real

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from common.adapters.gated import Branch, GatedLinear, GatedSettings, add_gated, branch_of
+from common.adapters.gated import GatedLinear, GatedSettings, add_gated
 from common.errors import ConfigError, ModelError
 from common.low_rank import pairs
+from common.owners import Branch, branch_of
 from tests.common.recommenders.tiny import bert
 
 SETTINGS = GatedSettings(rank=3, alpha=2.0, gate_width=5, common_share=0.8)

@@ -6,7 +6,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from common.adapters.gated import GatedSettings
 from common.errors import ConfigError, ModelError
-from common.recommenders.click import ClickModel, ClickShape, Owner, click_loss, owner_of
+from common.owners import Owner, owner_of
+from common.recommenders.click import ClickModel, ClickShape, click_loss
 
 SHAPE = ClickShape({"age": 3, "city": 4}, {"kind": 5, "tag": 6})
 USERS = torch.tensor([[0, 1], [2, 3]])

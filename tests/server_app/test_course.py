@@ -1,0 +1,48 @@
+"""server_app/course.py: when a run is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import RunError
+from common.events import EventLog, read_events
+from server_app.course import Course
+
+
+def course(folder: Path, values: list[float | None], patience: int = 0) -> Course:
+    found = Course("auc", patience, EventLog(folder / "log"))
+    for number, value in enumerate(values, 1):
+        found.done.append({"round": number, "void": value is None, "auc": None, "clients_failed": {"a": "silent"}})
+        if value is not None:
+            found.validated(value)
+    return found
+
+
+def test_validation_completes_the_last_whole_round(tmp_path: Path) -> None:
+    found = course(tmp_path, [0.5, None])
+    found.validated(0.7)
+    assert [record["auc"] for record in found.done] == [0.7, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "over"),
+    [
+        ([0.5, 0.4, 0.4], 0, False), ([0.5, 0.4], 2, False), ([0.5, 0.4, 0.5], 2, True), ([0.5, 0.4, 0.51], 2, False),
+        ([0.5, None, 0.4, 0.4], 2, True), ([], 1, False),
+    ],
+)  # fmt: skip
+def test_a_run_is_over_when_its_last_rounds_are_no_better(
+    tmp_path: Path, values: list[float | None], patience: int, over: bool
+) -> None:
+    assert course(tmp_path, values, patience).settled() is over
+    assert (tmp_path / "log").exists() is over and (
+        not over or next(iter(read_events(tmp_path / "log")))["event"] == "stopped_early"
+    )
+
+
+def test_two_void_rounds_in_a_row_stop_it_and_name_who_failed(tmp_path: Path) -> None:
+    course(tmp_path, [None, 0.5, None]).stop_if_void()
+    with pytest.raises(RunError, match=r"in rounds 2 to 3: 1 failed, \{'a': 'silent'\} among them"):
+        course(tmp_path, [0.5, None, None]).stop_if_void()
