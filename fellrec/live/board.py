@@ -45,9 +45,14 @@ def drawn(history: History) -> dict[str, Markup]:
     """The parts that are pictures; they change with ``history.changes`` only."""
     curves = [found for found in (loss(history), validation(history), learning_speed(history)) if found is not None]
     maps = attention_maps(history)
+    none = (
+        "So many clients are not mixed one by one."
+        if history.crowd
+        else "It comes when several clients have been mixed."
+    )
     return {
         "curves": figures(*curves) if curves else _later("Curves come with the first round."),
-        "attention": figures(maps) if maps else _later("The map comes when several clients have been mixed."),
+        "attention": figures(maps) if maps else _later(none),
     }
 
 
@@ -56,11 +61,13 @@ def _status(history: History) -> Markup:
         waiting = tag("p", tag("b", "Waiting for a run to start. "), "This page goes on by itself.", class_="banner")
         return join(tag("h1", "no run yet"), waiting)
     entry = _newest(history)
-    done = sum(found.ended for found in history.rounds.values())
+    done = float(sum(found.ended for found in history.rounds.values()))
     pairs = [("state", history.state), ("round", f"{entry.number if entry else 0} of {history.of or NOTHING}")]
     if entry and not entry.ended and history.state == "training":
         answered = f"{len(entry.answered)} of {entry.answers}"
-        pairs.append((f"answered in this round (quorum {count(entry.quorum)})", answered))
+        who = "nodes that answered" if history.crowd else "answered"
+        pairs.append((f"{who} in this round (quorum {count(entry.quorum)})", answered))
+        done += len(entry.answered) / max(1, entry.answers, len(entry.answered))
     left = history.left()
     if left is not None:
         pairs.append(("left to train, as of the last round's end", duration(left)))
@@ -68,6 +75,9 @@ def _status(history: History) -> Markup:
         found = history.validations[max(history.validations)]
         name = primary(found.means)
         pairs.append((f"validation {metric(name)} after round {found.round}", decimal(found.means.get(name))))
+    grave = sum(found.grave for found in history.troubles)
+    if history.troubles:
+        pairs.append((f"failures; warnings and notes: {len(history.troubles) - grave}", str(grave)))
     failed = (
         tag("p", tag("b", "This run failed. "), history.reason, class_="banner grave")
         if history.state == "failed"
@@ -110,7 +120,7 @@ def _clients(history: History) -> Markup:
             duration(said.seconds.get("train", 0.0) + said.seconds.get("evaluate", 0.0)) if said else NOTHING,
             count(member.users) if member else NOTHING, count(member.train_interactions) if member else NOTHING,
         ])  # fmt: skip
-    return table("Clients, with what they last reported", head, rows)
+    return table("Clients, with what they last reported", head, rows, prose=(1,))
 
 
 def _crowd(history: History, entry: Round | None) -> Markup:

@@ -5,9 +5,11 @@
   const query = new URLSearchParams(location.search);
   query.set("after", document.body.dataset.position);
   const source = new EventSource("events?" + query);
-  source.onopen = () => { stream.textContent = "connected"; };
+  const tell = (state, what) => { document.body.dataset.stream = state; stream.textContent = what; };
+  source.onopen = () => tell("open", "connected");
   source.onerror = () => {
-    stream.textContent = source.readyState === EventSource.CLOSED ? "ended: load the page again" : "connecting again";
+    if (source.readyState === EventSource.CLOSED) tell("lost", "refused. Open the address that fellrec live printed last.");
+    else tell("lost", "connection lost, connecting again. What stands here may be old.");
   };
   source.onmessage = (message) => {
     const parts = JSON.parse(message.data);

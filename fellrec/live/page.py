@@ -36,7 +36,7 @@ def page(run: str, position: Position, parts: Mapping[str, Markup]) -> str:
     ]  # fmt: skip
     return document(
         f"fellrec live: {run or 'waiting'}",
-        tag("header", tag("p", "fellrec live: ", tag("span", "not connected", id="stream", role="status"), class_="soft")),
+        tag("header", tag("p", "fellrec live: ", tag("span", "not connected", id="stream", role="status")), class_="stream"),
         tag("noscript", tag("p", "Without JavaScript this page stands still: load it again.", class_="banner")),
         tag("main", sections),
         script=tag("script", Markup(SCRIPT)),

@@ -13,7 +13,7 @@ from fellrec.report.scale import Scale, rounded
 ROWS = 24
 """Rows that are drawn; of more, the first and last halves."""
 
-START, END, HEIGHT = 4.0, 308.0, 36.0
+START, END, HEIGHT = 6.0, 308.0, 36.0
 
 
 @dataclass(frozen=True)

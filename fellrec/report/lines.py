@@ -43,7 +43,8 @@ def lines(
     if len(known) > LINES:
         drawn, band = _crowd(known)
     else:
-        drawn = [Line(label, points, number) for number, (label, points) in enumerate(known.items())]
+        # by its place among all, so that a client looks the same in every picture, also where another has no values
+        drawn = [Line(label, known[label], number) for number, label in enumerate(series) if label in known]
     rounds = sorted({at for line in drawn for at in line.points})
     values = [value for line in drawn for value in line.points.values()] + [
         edge for pair in band.values() for edge in pair

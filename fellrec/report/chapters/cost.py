@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fellrec.report.bars import Bar, bars
 from fellrec.report.chapters.section import Section, figures, paragraph, section
 from fellrec.report.history import History
@@ -17,6 +19,13 @@ PARTS = (
     ("bytes_up", "sent by a client in a round", size), ("bytes_down", "received by a client in a round", size),
     ("bytes_down_alone", "received by a client that has its node for itself", size),
 )  # fmt: skip
+
+SHARES = {
+    "parameters": "parameters held", "weights_bytes": "bytes of weights held",
+    "trained_parameters": "parameters trained", "uploaded_parameters": "parameters sent in a round",
+}  # fmt: skip
+WITHIN = ("trained_parameters", "uploaded_parameters")
+"""Counts of the whole model's own parameters."""
 
 
 def cost(record: Record) -> Section | None:
@@ -37,22 +46,26 @@ def _client(record: Record) -> Markup | None:
     rows = []
     for key, said, write in PARTS:
         whole = found.get(f"{key}_whole")
-        part = percent(found.get(key, 0.0) / whole) if whole else NOTHING
+        part = _part(found, key)
         if key in found:
-            rows.append([said, write(found[key]), write(whole) if whole else NOTHING, part])
+            rows.append([
+                said, write(found[key]), write(whole) if whole else NOTHING, NOTHING if part is None else percent(part / 100)
+            ])  # fmt: skip
     numbers = table("Cost of a client", ["", "client", "whole model", "part"], rows)
-    shares = [
-        Bar(f"{said} held by the client", found[key] / found[f"{key}_whole"])
-        for key, said in (("parameters", "parameters"), ("weights_bytes", "bytes of weights"))
-        if key in found and found.get(f"{key}_whole")
-    ]
-    title = "A client, as a part of the whole model"
+    shares = [Bar(said, part) for key, said in SHARES.items() if (part := _part(found, key)) is not None]
+    title = "A client, in per cent of the whole model"
     caption = (
         f"Sent {size(found.get('bytes_up'))} and received {size(found.get('bytes_down'))} a client and round: adapters and,"
         " where layers are hosted, hidden states; the mean over clients and rounds. The rest is the most of any client."
     )
-    drawn = bars("part", title, "; ".join(f"{bar.label} {percent(bar.value)}" for bar in shares), shares, 3)
+    drawn = bars("part", title, "; ".join(f"{bar.label} {bar.value:.1f} %" for bar in shares), shares, 1)
     return figure("part", title, drawn, caption, numbers)
+
+
+def _part(found: Mapping[str, float], key: str) -> float | None:
+    """Per cent of the whole model; of what has no whole of its own, of its parameters."""
+    whole = found.get(f"{key}_whole") or (found.get("parameters_whole") if key in WITHIN else None)
+    return 100 * found[key] / whole if whole and key in found else None
 
 
 def _seconds(history: History) -> Markup | None:

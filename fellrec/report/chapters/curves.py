@@ -48,9 +48,11 @@ def validation(history: History) -> Markup | None:
         client: {
             at: found.clients[client] for at, found in sorted(history.validations.items()) if client in found.clients
         }
-        for client in sorted({client for found in history.validations.values() for client in found.clients})
+        for client in sorted(
+            {*history.clients(), *(who for found in history.validations.values() for who in found.clients)}
+        )
     }
-    if not values:
+    if not any(values.values()):
         return _together(history, name)
     mean = {at: found.means[name] for at, found in sorted(history.validations.items()) if name in found.means}
     caption = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fellrec.report.bars import ROWS
 from fellrec.report.chapters.section import Section, cards, paragraph, section
+from fellrec.report.chapters.summary import summary
 from fellrec.report.markup import Markup, tag
 from fellrec.report.names import metric, primary, recommender
 from fellrec.report.numbers import NOTHING, count, decimal, duration, moment, reals, short
@@ -21,7 +23,7 @@ STATES = {
 
 def overview(record: Record) -> Section:
     """State, headline numbers, and the facts of the run."""
-    return section("overview", "What ran", _banners(record), _headline(record), facts(_facts(record)))
+    return section("overview", "What ran", _banners(record), summary(record), _headline(record), facts(_facts(record)))
 
 
 def _banners(record: Record) -> list[Markup]:
@@ -39,6 +41,11 @@ def _banners(record: Record) -> list[Markup]:
             tag("p", tag("b", "Generated data. "), "No number here says anything about real users.",
                 class_="banner", role="note")
         )  # fmt: skip
+    grave = sum(trouble.grave for trouble in history.troubles)
+    if grave and history.state != "failed":
+        told = "One failure" if grave == 1 else f"{count(grave)} failures"
+        where = tag("a", "Failures and warnings", href="#troubles")
+        found.append(tag("p", tag("b", f"{told}. "), "Named in ", where, ".", class_="banner grave", role="note"))
     unread = record.damaged + history.unreadable
     if unread:
         found.append(tag("p", f"{unread} lines of the event log could not be read and are left out.", class_="soft"))
@@ -55,11 +62,16 @@ def _headline(record: Record) -> Markup | None:
     pairs = [(f"{metric(name)} on test {'users' if '@' in name else 'rows'}, as served", decimal(test[name]))]
     for baseline, values in record.part("metrics", "baselines").items():
         pairs.append((f"{metric(name)} of {recommender(baseline)}", decimal(reals(values).get(name))))
+    by_user = f"user_{name}"
+    if by_user in test:
+        pairs.append((f"{metric(name)} in the mean over clients, as served", decimal(test[by_user])))
     balance = reals(record.part("metrics", "balance", name))
     if balance:
+        # the worst of very many is chance
+        key, who = ("worst", "worst client") if len(clients) <= ROWS else ("worst_decile", "worst tenth of the clients")
         pairs += [
-            (f"{metric(name)} of the worst client", decimal(balance.get("worst"))),
-            ("Jain index over clients", decimal(balance.get("jain"), 3)),
+            (f"{metric(name)} of the {who}", decimal(balance.get(key))),
+            ("Jain index over clients (1: all alike)", decimal(balance.get("jain"), 3)),
         ]
     if record.part("privacy").get("mechanism"):
         pairs.append(("epsilon of a client at most", short(record.part("privacy").get("epsilon"))))
@@ -91,7 +103,7 @@ def doubt(name: str, value: float, users: float) -> str:
 
 
 def _facts(record: Record) -> list[tuple[str, str | Markup]]:
-    run, data, config, history = record.part("run"), record.part("data"), record.config, record.history
+    run, config, history = record.part("run"), record.config, record.history
     split = "off: each client runs the whole model"
     if config.get("split.on"):
         layers = record.part("run", "split").get("layers")
@@ -110,14 +122,9 @@ def _facts(record: Record) -> list[tuple[str, str | Markup]]:
         "took": duration(run.get("seconds")) if run else NOTHING,
         "mode": str(run.get("mode", NOTHING)),
         "seed": str(config.get("seed", NOTHING)),
-        "versions": ", ".join(f"{name} {version}" for name, version in record.part("run", "versions").items())
-        or NOTHING,
-        "commit": str(run.get("commit") or "not known"),
     }
-    if data.get("digest"):
-        told["digest of the data"] = str(data["digest"])
     recipe = str(config.get("recipe") or "none")
-    return [("run", record.name), ("recipe", recipe), *((name, said) for name, said in told.items() if said != NOTHING)]
+    return [("recipe", recipe), *((name, said) for name, said in told.items() if said != NOTHING)]
 
 
 def _data(record: Record) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.config import RunConfig, flatten
+from common.home import HOME_PREFIX
 from fellrec.report.chapters.section import Section, paragraph, section
 from fellrec.report.markup import Markup, tag
+from fellrec.report.numbers import NOTHING
 from fellrec.report.record import Record
-from fellrec.report.tables import folded, table
+from fellrec.report.tables import facts, folded, table
 
 OF_THE_PLACE = ("run-name", "resume", "home")
 """Settings that say where a run's folder is, and nothing of what it does."""
@@ -30,6 +32,11 @@ def rebuild(record: Record) -> Section:
     for name in _sets(config):
         if name != GENERATED:
             commands += ["# with --raw, or your own two tables: see docs/data.md", f"fellrec data prepare {name}"]
+    place, made, model = str(config.get("model.name", "")).partition(HOME_PREFIX)
+    if made and not place:
+        commands.append(
+            f"# model {model!r} was made on that machine: copy models/{model}, or make it again (fellrec pretrain)"
+        )
     real = run.get("mode") == "deployment"
     commands.append("flwr run . --stream --run-config again.toml" if real else "fellrec run again.toml")
     digest = record.part("data").get("digest")
@@ -39,10 +46,14 @@ def rebuild(record: Record) -> Section:
         _block(recipe(config)),
         paragraph("Then:"),
         _block("\n".join(commands)),
-        paragraph(f"The data are the same where the new result's digest is {digest}.") if digest else None,
+        facts([
+            ("commit", str(run.get("commit") or "not known")),
+            ("versions", ", ".join(f"{name} {version}" for name, version in record.part("run", "versions").items()) or NOTHING),
+            *([("digest of the data", str(digest))] if digest else []),
+        ]),
         paragraph(
-            "The same seed on the same versions and the same machine gives the same numbers; other versions or processors may"
-            " round otherwise."
+            "The data are the same where the new result has the same digest. The same seed on the same versions and the same"
+            " machine gives the same numbers; other versions or processors may round otherwise."
         ),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from fellrec.report.chapters.section import Section, paragraph, section
@@ -10,6 +11,8 @@ from fellrec.report.markup import Markup, tag
 from fellrec.report.numbers import NOTHING, moment
 from fellrec.report.record import Record
 from fellrec.report.tables import table
+
+CODE = re.compile("FR[0-9]{3}")
 
 
 def troubles(record: Record) -> Section:
@@ -25,11 +28,17 @@ def told(found: Iterable[Trouble]) -> Markup:
     return table("Failures and warnings", ["who", "what", "round", "when", "reason", "what to do"], [
         [
             trouble.who or "the run", _kind(trouble), NOTHING if trouble.round is None else str(trouble.round),
-            moment(trouble.time), trouble.reason, trouble.hint or NOTHING,
+            moment(trouble.time), trouble.reason.removeprefix(f"[{trouble.kind}] "), _remedy(trouble),
         ]
         for trouble in found
     ], prose=(1, 2, 3, 4, 5))  # fmt: skip
 
 
 def _kind(trouble: Trouble) -> str | Markup:
-    return tag("b", f"failure: {trouble.kind}") if trouble.grave else trouble.kind
+    return tag("b", f"failure: {trouble.kind}", class_="grave") if trouble.grave else trouble.kind
+
+
+def _remedy(trouble: Trouble) -> str:
+    if trouble.hint or not CODE.fullmatch(trouble.kind):
+        return trouble.hint or NOTHING
+    return f"see {trouble.kind} in docs/errors.md"

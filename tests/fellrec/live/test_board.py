@@ -47,6 +47,9 @@ def test_a_failure_is_told_with_its_reason_and_the_newest_trouble_first() -> Non
     failed = {"event": "run_failed", "code": "FR600", "reason": "nobody is left"}
     found = parts(log() + timed([*warnings, failed], 2000.0))
     assert "This run failed. nobody is left" in found["status"]
+    assert (
+        f"1failures; warnings and notes: {TROUBLES + 2}" in found["status"] and "failures" not in parts(log())["status"]
+    )
     assert f"reason {TROUBLES + 1}" in found["troubles"] and "reason 0" not in found["troubles"]
     assert f"The {TROUBLES} newest of {TROUBLES + 3}." in found["troubles"]
 
@@ -67,5 +70,6 @@ def test_nodes_of_many_clients_are_counted_and_not_listed() -> None:
     found = parts(events)
     assert "500 clients on 2 nodes" in found["clients"] and "1 failed in round 1" in found["clients"]
     assert "Training loss" in found["curves"] and "mean over clients" in found["curves"]
+    assert "not mixed one by one" in found["attention"]
     gone = parts([*events, {"event": "crowd_away", "time": 1.0, "clients": 200}])
     assert "300 clients" in gone["clients"] and "a node of 200 clients" in gone["troubles"]

@@ -23,6 +23,12 @@ def test_each_client_has_a_line_of_its_own_kind_and_its_values_in_words() -> Non
     assert page.pictures[0][0] == ("title", "Loss")
 
 
+def test_a_client_looks_the_same_where_another_has_no_values() -> None:
+    pages = [drawn({"north": north, "south": {1: 1.0, 2: 1.5}}) for north in ({1: 3.0, 2: 2.0}, {})]
+    looks = [[found["class"] for tag, found in page.elements if tag == "path"][-1] for page in pages]
+    assert looks == ["line s1", "line s1"]
+
+
 def test_a_round_without_a_value_breaks_the_line() -> None:
     page = drawn({"north": {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}, "south": {1: 2.0, 3: 2.0, 4: 2.0}})
     north, south = [found["d"] or "" for tag, found in page.elements if tag == "path"]

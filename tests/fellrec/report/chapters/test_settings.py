@@ -36,5 +36,8 @@ def test_commands_name_commit_data_and_mode() -> None:
     told = rebuild(Record("one", config, History(), result())).body
     assert "git checkout abc123" in told and "data prepare films" in told and "data prepare games" in told
     assert "data prepare sample" not in told and "fellrec run again.toml" in told
+    assert "models/" not in told
+    own = rebuild(Record("one", config | {"model.name": "home:mine"}, History(), result())).body
+    assert "copy models/mine, or make it again (fellrec pretrain)" in own
     run = result()["run"] | {"mode": "deployment"}
     assert "flwr run ." in rebuild(Record("one", config, History(), result(run=run))).body
