@@ -1,0 +1,48 @@
+"""Run inside a copy of the code: a tiny federation with its own rule, and every adapter that went out and came in.
+
+``python -m tests.docs.own_rule_run HOME OUT.npz``; keys are ``out/ROUND/CLIENT`` and ``in/ROUND/CLIENT``, float32 vectors of
+all tensors in the order of their names.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Message, MessageType
+from flwr.supercore.task_identity import TaskIdentity
+
+from tests.federation import federate, tiny_settings
+
+CLIENTS, ROUNDS = [f"toy-{number}" for number in range(4)], 3
+
+
+def vector(message: Message) -> np.ndarray:
+    tensors = message.content.array_records["arrays"].to_torch_state_dict()
+    return np.concatenate([tensors[name].numpy().ravel() for name in sorted(tensors)])
+
+
+def main(home: Path, out: Path) -> None:
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+    seen: dict[str, np.ndarray] = {}
+
+    def keeps(client: str, number: int):
+        def fault(reply: Message) -> Message:
+            if reply.metadata.message_type == MessageType.TRAIN:
+                seen[f"in/{number}/{client}"] = vector(reply)
+            return reply
+
+        return fault
+
+    faults = {(client, number): keeps(client, number) for client in CLIENTS for number in range(1, ROUNDS + 1)}
+    settings = tiny_settings(home, strategy__name="nearest", data__sets="toy:4", num_server_rounds=ROUNDS)
+    for message in federate(settings, faults=faults).sent:
+        if message.metadata.message_type == MessageType.TRAIN:
+            config = message.content.config_records["config"]
+            seen[f"out/{config['server-round']}/{config['client']}"] = vector(message)
+    np.savez(out, **seen)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
