@@ -97,14 +97,19 @@ def _metrics(client: str, metrics: Mapping[str, Any]) -> str:
 
 def _loading(config: RunConfig, hub: str | None, pooling: str) -> str:
     maker = "AutoModelForCausalLM" if causal(config.model) else "AutoModel"
-    folder = hub or "the base model's folder"
+    folder, helper = f'"{hub}"' if hub else '"the base model\'s folder"', ""
+    if config.model.name == EMBEDDED:
+        folder, helper = (
+            f'resolve("{EMBEDDED}")',
+            "\nfrom common.models import resolve  # fellrec's: finds the installed encoder",
+        )
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[config.model.dtype]
     text = f"""```python
 import torch
 from peft import PeftModel
-from transformers import {maker}
+from transformers import {maker}{helper}
 
-base = {maker}.from_pretrained("{folder}", dtype=torch.{dtype})
+base = {maker}.from_pretrained({folder}, dtype=torch.{dtype})
 model = PeftModel.from_pretrained(base, "this folder").eval()
 ```
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -111,6 +112,8 @@ def fellrec() -> None:
 
 def main() -> None:
     """Entry point: an error that fellrec foresaw is one line with a remedy, not a traceback."""
+    # whatever a command has started ends with it, by kill as by Ctrl-C
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except FellrecError as error:

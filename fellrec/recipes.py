@@ -25,7 +25,9 @@ def read_recipe(name: str) -> dict[str, Value]:
     path = known if known.is_file() else Path(name).expanduser()
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in known.parent.glob("*.toml")))
-        raise ConfigError(f"no recipe {name!r}", f"give a TOML file, or one of: {names}")
+        beside = path.with_name(f"{path.name}.toml")
+        hint = f"did you mean {str(beside)!r}? " if beside.is_file() else ""
+        raise ConfigError(f"no recipe {name!r}", f"{hint}give a TOML file, or one of: {names}")
     try:
         return flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

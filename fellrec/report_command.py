@@ -37,3 +37,4 @@ def report_command(
             f"the report cannot be written to {str(path)!r}: {error}", "give another file in --out"
         ) from error
     typer.echo(path)
+    typer.echo("open it in a browser", err=True)

@@ -54,6 +54,8 @@ def serve_command(
         console.print(f"serving run {folder.name} on {found.address}; Ctrl-C ends it", markup=False)
         for client, path in found.tokens.items():
             console.print(f"  {client}: token in {path}", markup=False)
+        # where stdout is a file, whoever starts this reads the address there
+        console.file.flush()
 
     placed = config.model_copy(update={"split": config.split.model_copy(update=place)})
     serving.serve(folder, placed, hours, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,21 @@ def test_recommendations_through_the_service_are_those_of_the_whole_model(
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_a_command_that_is_ended_from_outside_ends_what_it_started() -> None:
+    script = (
+        "import time, fellrec.cli as cli\n"
+        "def app():\n"
+        "    try:\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        print('tidied', flush=True)\n"
+        "cli.app = app\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "tidied\n" and process.returncode == 128 + signal.SIGTERM

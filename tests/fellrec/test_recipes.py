@@ -36,3 +36,11 @@ def test_a_recipe_by_path_and_one_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("train = = 3")
     with pytest.raises(ConfigError, match="bad.toml"):
         read_recipe(str(tmp_path / "bad.toml"))
+
+
+def test_a_recipe_whose_ending_was_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.toml").write_text("seed = 1\n")
+    with pytest.raises(ConfigError) as refused:
+        read_recipe("shop")
+    assert "did you mean 'shop.toml'?" in refused.value.hint and read_recipe("shop.toml") == {"seed": 1}

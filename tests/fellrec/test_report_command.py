@@ -19,7 +19,7 @@ app.command()(report_command)
 def test_the_report_lies_in_the_runs_folder_or_where_it_was_asked_for(tmp_path: Path) -> None:
     run = folder(tmp_path / "one", log(), result())
     done = CliRunner().invoke(app, [str(run.path)], catch_exceptions=False)
-    assert done.output.strip() == str(run.path / "report.html")
+    assert done.stdout.strip() == str(run.path / "report.html")
     assert (run.path / "report.html").read_text().startswith("<!doctype html>")
     CliRunner().invoke(app, [str(run.path), "--out", str(tmp_path / "r.html")], catch_exceptions=False)
     assert (tmp_path / "r.html").read_bytes() == (run.path / "report.html").read_bytes()
