@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.errors import RunError
 from common.run_folder import RunFolder
 from tests.faults.live import CLIENTS, SMALL, Live, live
 from tests.federation import federate, tiny_settings
@@ -46,10 +47,14 @@ def table() -> Iterator[list[dict]]:
 
 
 def undisturbed(here: Live, rounds: int) -> RunFolder:
-    """The same run in one process, where nothing dies."""
-    settings = tiny_settings(here.home, **SMALL | {"num_server_rounds": rounds, "run_name": f"in-process-{rounds}"})
-    federate({**settings, "federation.min-clients": 1}, nodes=3)
-    return here.outcome(f"in-process-{rounds}")
+    """The same run in one process, where nothing dies; made once."""
+    name = f"in-process-{rounds}"
+    try:
+        return here.outcome(name)
+    except RunError:
+        settings = tiny_settings(here.home, **SMALL | {"num_server_rounds": rounds, "run_name": name})
+        federate({**settings, "federation.min-clients": 1}, nodes=3)
+    return here.outcome(name)
 
 
 def same(one: RunFolder, other: RunFolder) -> bool:
