@@ -36,6 +36,9 @@ def compare_command(
     ] = None,
     against: Annotated[str, typer.Option(help="What the others are compared with; '' takes the first.")] = "",
     name: Annotated[str, typer.Option("--as", help="The comparison's name; '' takes the recipe's.")] = "",
+    metric: Annotated[
+        str, typer.Option(help="The metric of the table, as in result.json; '' takes recall@10, or auc.")
+    ] = "",
     nodes: Annotated[int, typer.Option(help="Simulated SuperNodes; clients are dealt to them.")] = 2,
     cpus: Annotated[int, typer.Option(help="CPU cores for each client at work.")] = 1,
     show: Annotated[
@@ -51,7 +54,7 @@ def compare_command(
     """
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     if show:
-        _tell(comparison.load(name or recipe), as_json, console)
+        _tell(comparison.load(name or recipe), metric, as_json, console)
         return
     base = read_recipe(recipe)
     default = CLICK_STRATEGIES if base.get("model.recommender") == "click" else STRATEGIES
@@ -82,42 +85,50 @@ def compare_command(
                 console.print(f"\nrun {number} of {len(to_run)}: {trial.variant}, seed {trial.seed}", markup=False)
                 simulation.simulate(*trial.to_run(), nodes, cpus, console, flower)
                 made.save()
-    _tell(made.save(), as_json, console)
+    _tell(made.save(), metric, as_json, console)
     if not as_json:
         console.print(f"\ncomparison: {made.path}", markup=False)
 
 
-def _tell(summary: dict[str, Any], as_json: bool, console: Console) -> None:
+def _tell(summary: dict[str, Any], metric: str, as_json: bool, console: Console) -> None:
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return
-    for line in comparison_table(summary):
+    for line in comparison_table(summary, metric):
         console.print(line, markup=False)
 
 
-def comparison_table(summary: dict[str, Any]) -> list[str]:
-    """A comparison as a Markdown table: per variant the mean with its interval, and the difference that pairs by seed."""
+def comparison_table(summary: dict[str, Any], metric: str = "") -> list[str]:
+    """A comparison as a Markdown table: per variant the mean with its interval, and the difference that pairs by seed.
+
+    Raises
+    ------
+    ConfigError : the results have no such metric.
+    """
     strategies = summary["strategies"]
-    metric = comparison.headline(strategies)
+    metric = metric or comparison.headline(strategies)
+    known = [name for name, value in next(iter(strategies.values()), {}).items() if isinstance(value, dict)]
+    if strategies and metric not in known:
+        raise ConfigError(f"the results have no metric {metric!r}", f"take one of: {', '.join(known)}")
     against = next(iter(summary["paired"]), " vs ").split(" vs ")[1]
     rows = [
         ("", f"{metric} [95 %]", f"difference to {against or 'the others'} [95 %]", "worst tenth", "Jain", "s", "seeds")
     ]
     for name, row in strategies.items():
-        pair = summary["paired"].get(f"{name} vs {against}")
+        pair = summary["paired"].get(f"{name} vs {against}", {})
         even = [f"{row[key]['mean']:.4f}" if row[key] else "" for key in ("worst_decile", "jain")]
         rows.append((
-            name, _interval(row[metric]), _interval(pair[metric], "+") if pair else "", *even, f"{row['seconds']:.0f}",
+            name, _interval(row[metric]), _interval(pair[metric], "+") if metric in pair else "", *even, f"{row['seconds']:.0f}",
             str(len(row["seeds"])),
         ))  # fmt: skip
     for name, row in summary["references"].items():
         if metric in row:
-            pair = summary["paired"].get(f"{name} vs {against}")
+            pair = summary["paired"].get(f"{name} vs {against}", {})
             rows.append(
                 (
                     name.replace("_", " "),
                     _interval(row[metric]),
-                    _interval(pair[metric], "+") if pair else "",
+                    _interval(pair[metric], "+") if metric in pair else "",
                     *[""] * 4,
                 )
             )

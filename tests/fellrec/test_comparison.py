@@ -132,6 +132,10 @@ def test_the_command_runs_what_is_missing_and_prints_a_table(
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["fedpa", "local", "warm start"]
     again = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
     assert json.loads(again.stdout) == load("mine") and len(ran) == 4
+    own = CliRunner().invoke(app, ["compare", "mine", "--show", "--metric", "user_auc"], catch_exceptions=False)
+    assert "user_auc [95 %]" in own.stdout and "difference to fedpa" in own.stdout
+    wrong = CliRunner().invoke(app, ["compare", "mine", "--show", "--metric", "recall@10"])
+    assert isinstance(wrong.exception, ConfigError) and "user_auc" in wrong.exception.hint
     shown = CliRunner().invoke(app, ["compare", "mine", "--show"], catch_exceptions=False)
     assert rows == [line for line in shown.stdout.splitlines() if line.startswith("|")]
 
