@@ -14,73 +14,73 @@ from fellrec.lazy_command import LazyCommand
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
-        "fellrec.demo_command:demo_command",
+        "fellrec.commands.demo:demo_command",
         "Train on the generated sample set, then recommend for one user (two and a half minutes on two cores).",
     ),
-    "data": ("fellrec.data_commands:app", "Prepare data sets, list them, look at one."),
+    "data": ("fellrec.commands.data:app", "Prepare data sets, list them, look at one."),
     "pretrain": (
-        "fellrec.pretrain_command:pretrain_command",
+        "fellrec.commands.pretrain:pretrain_command",
         "Learn a small base language model from the items of data sets: from their text alone, never from histories.",
     ),
     "distil": (
-        "fellrec.click_commands:distil_command",
+        "fellrec.commands.distil:distil_command",
         "Distil a click model into one of a quarter of its parameters or fewer, on the open users' rows.",
     ),
     "check": (
-        "fellrec.check_command:check_command",
+        "fellrec.commands.check:check_command",
         "Check a recipe without starting anything; prints every setting that it leads to.",
     ),
     "run": (
-        "fellrec.run_command:run_command",
+        "fellrec.commands.run:run_command",
         "Run a federation with Flower, from start to result: simulated here, or on the nodes of a SuperLink.",
     ),
     "compare": (
-        "fellrec.compare_command:compare_command",
+        "fellrec.commands.compare:compare_command",
         "Run variants of a recipe with the same seeds and tell them apart, with 95 % intervals.",
     ),
-    "show": ("fellrec.show_command:show_command", "Show a run's result: per client, beside the baselines."),
+    "show": ("fellrec.commands.show:show_command", "Show a run's result: per client, beside the baselines."),
     "report": (
-        "fellrec.report_command:report_command",
+        "fellrec.commands.report:report_command",
         "Write a run as one HTML file: curves, balance, attention, cost, privacy, failures, how to run it again.",
     ),
     "live": (
-        "fellrec.live_command:live_command",
+        "fellrec.commands.live:live_command",
         "Show a run while it goes on: rounds, clients, who learns from whom, warnings. Ctrl-C ends it.",
     ),
     "track": (
-        "fellrec.track_command:track_command",
+        "fellrec.commands.track:track_command",
         "Write a run's curves from its event log into TensorBoard, MLflow or Weights & Biases, during the run or after it.",
     ),
     "recommend": (
-        "fellrec.recommend_command:recommend_command",
+        "fellrec.commands.recommend:recommend_command",
         "Recommend items with a client's own layers and data, and say which of the history each is alike.",
     ),
     "api": (
-        "fellrec.api_command:api_command",
+        "fellrec.commands.api:api_command",
         "Answer recommendation requests over HTTP on this machine; the model is loaded once.",
     ),
     "serve": (
-        "fellrec.serve_command:serve_command",
+        "fellrec.commands.serve:serve_command",
         "Serve a run's hosted middle layers, so that its clients can go on recommending after the training.",
     ),
     "export": (
-        "fellrec.export_command:export_command",
+        "fellrec.commands.export:export_command",
         "Write a client's adapter as a folder that PEFT loads on the base model, with a model card.",
     ),
     "split": (
-        "fellrec.split_command:split_command",
+        "fellrec.commands.split:split_command",
         "Cut a model into two folders that can be shipped: the client's layers, and the middle ones for the server.",
     ),
     "provision": (
-        "fellrec.provision_command:provision_command",
+        "fellrec.commands.provision:provision_command",
         "Make certificates, keys and one folder per node for a federation on real machines.",
     ),
     "preflight": (
-        "fellrec.preflight_command:preflight_command",
+        "fellrec.commands.preflight:preflight_command",
         "Check a node before it joins: versions, certificates, clock, both ports, data, model, memory. Exit 1 on a failure.",
     ),
     "gateway": (
-        "fellrec.gateway_command:gateway_command",
+        "fellrec.commands.gateway:gateway_command",
         "Let nodes reach a SuperLink's nodes' paths, and nothing else of it.",
     ),
 }

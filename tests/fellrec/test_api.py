@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from client_app.recommend import Recommendations, Recommended, Recommending
 from common.errors import ConfigError, DataError, SplitError
 from fellrec.api import LARGEST, api, serve
-from fellrec.api_command import secret_at
+from fellrec.commands.api import secret_at
 from tests.fellrec.served import Runs
 
 TOKEN = "t" * 40

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from common.data.readers.names import IN_SHORT, NAMED
 from common.errors import ConfigError, DataError
-from fellrec.data_commands import app
+from fellrec.commands.data import app
 
 runner = CliRunner()
 
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said(tables: list[str]) -> None:
 
 
 def test_the_page_names_every_set_and_no_option_that_is_not_there() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
     for name in IN_SHORT:
         assert f"`{name}`" in page, name
     commands = typer.main.get_command(app).commands.values()

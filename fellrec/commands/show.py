@@ -9,7 +9,7 @@ from rich.console import Console
 
 from common.run_folder import RunFolder
 from common.table import result_table
-from fellrec.arguments import Json, Run
+from fellrec.commands.arguments import Json, Run
 
 console = Console(highlight=False, soft_wrap=True)
 

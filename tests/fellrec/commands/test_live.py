@@ -1,4 +1,4 @@
-"""fellrec/live_command.py: the address that it prints leads to the page, and Ctrl-C ends it."""
+"""fellrec/commands/live.py: the address that it prints leads to the page, and Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from common.errors import RunError
-from fellrec.live_command import live_command
+from fellrec.commands.live import live_command
 from tests.fellrec.live.test_feed import append
 from tests.fellrec.report.logs import log
 
@@ -21,7 +21,7 @@ from tests.fellrec.report.logs import log
 @pytest.mark.live
 def test_the_printed_address_leads_to_the_page_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     append(tmp_path / "log", log())
-    command = "import typer; from fellrec.live_command import live_command; typer.run(live_command)"
+    command = "import typer; from fellrec.commands.live import live_command; typer.run(live_command)"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "--events", str(tmp_path / "log")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},

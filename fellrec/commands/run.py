@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fellrec.arguments import Override, Recipe
+from fellrec.commands.arguments import Override, Recipe
+from fellrec.commands.next_steps import after_deployment, after_simulation
 from fellrec.deferred import Deferred
-from fellrec.next_steps import after_deployment, after_simulation
 from fellrec.recipes import read_recipe, settings
 
 deployment = Deferred("fellrec.deployment")

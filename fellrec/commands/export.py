@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from common.run_folder import RunFolder
-from fellrec.arguments import Run
+from fellrec.commands.arguments import Run
 from fellrec.deferred import Deferred
 
 exports = Deferred("fellrec.export")

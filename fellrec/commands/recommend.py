@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common.errors import ConfigError, DataError
 from common.run_folder import RunFolder
-from fellrec.arguments import Json, Run
+from fellrec.commands.arguments import Json, Run
 from fellrec.deferred import Deferred
 
 if TYPE_CHECKING:

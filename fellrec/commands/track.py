@@ -13,7 +13,7 @@ from rich.console import Console
 from common.config import flatten
 from common.errors import RunError
 from common.run_folder import RunFolder
-from fellrec.arguments import Run
+from fellrec.commands.arguments import Run
 from fellrec.trackers import TRACKERS
 from fellrec.tracking import followed_log, track, whole_log
 

@@ -14,8 +14,8 @@ from common.data.sets import check_name
 from common.errors import ConfigError
 from common.home import data_home, models_home
 from common.recommenders.prompt import INSTRUCTION
-from fellrec.click_commands import is_click_log, layer_widths, pretrain_click_log
 from fellrec.click_pretraining import ClickPretraining
+from fellrec.commands.distil import is_click_log, layer_widths, pretrain_click_log
 from fellrec.learning import Learning
 from fellrec.pretraining import PretrainSettings, pretrain
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from common.errors import RunError
 from common.run_folder import RunFolder
-from fellrec.arguments import Run
+from fellrec.commands.arguments import Run
 from fellrec.deferred import Deferred
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from fellrec.arguments import Override
+from fellrec.commands.arguments import Override
+from fellrec.commands.next_steps import after_simulation
+from fellrec.commands.recommend import show
 from fellrec.deferred import Deferred
-from fellrec.next_steps import after_simulation
 from fellrec.recipes import read_recipe, settings
-from fellrec.recommend_command import show
 
 recommenders = Deferred("fellrec.recommending")
 simulation = Deferred("fellrec.simulation")

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from common.errors import ConfigError
 from common.run_folder import RunFolder
-from fellrec.arguments import Run
+from fellrec.commands.arguments import Run
+from fellrec.commands.recommend import Address, Certificate, Client, DataPath, Key, Root, Token, service_at
 from fellrec.deferred import Deferred
-from fellrec.recommend_command import Address, Certificate, Client, DataPath, Key, Root, Token, service_at
 
 apis = Deferred("fellrec.api")
 nodes = Deferred("client_app.node")

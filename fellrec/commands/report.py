@@ -10,7 +10,7 @@ import typer
 
 from common.errors import RunError
 from common.run_folder import RunFolder
-from fellrec.arguments import Run
+from fellrec.commands.arguments import Run
 from fellrec.report.page import report
 from fellrec.report.record import Record
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fellrec.arguments import Json
+from fellrec.commands.arguments import Json
 from fellrec.deferred import Deferred
 
 checks = Deferred("fellrec.preflight")

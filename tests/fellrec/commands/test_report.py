@@ -1,4 +1,4 @@
-"""fellrec/report_command.py: the file is where it was asked for, whole, or there is an error."""
+"""fellrec/commands/report.py: the file is where it was asked for, whole, or there is an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from common.errors import RunError
-from fellrec.report_command import report_command
+from fellrec.commands.report import report_command
 from tests.fellrec.report.logs import folder, log, result
 
 app = typer.Typer()

@@ -1,4 +1,4 @@
-"""fellrec/next_steps.py: the run is named as `fellrec` finds it, and the client is one that can be asked for."""
+"""fellrec/commands/next_steps.py: the run is named as `fellrec` finds it, and the client is one that can be asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from common.config import from_flat
 from common.run_folder import RunFolder
-from fellrec.next_steps import after_deployment, after_simulation
+from fellrec.commands.next_steps import after_deployment, after_simulation
 
 
 def run(home: Path, name: str = "one", adapters: tuple[str, ...] = ("south",)) -> RunFolder:

@@ -1,4 +1,4 @@
-"""fellrec/recommend_command.py and recommending.py: what a person asks for, and what comes back."""
+"""fellrec/commands/recommend.py and recommending.py: what a person asks for, and what comes back."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from common.data.prepare import ensure, prepare
 from common.data.readers.names import IN_SHORT
 from common.data.summary import listing, summary
 from common.home import data_home
-from fellrec.arguments import Json
+from fellrec.commands.arguments import Json
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,4 +1,4 @@
-"""fellrec/run_command.py and demo_command.py: the last line says what to do next, with this run's name."""
+"""fellrec/commands/run.py and demo_command.py: the last line says what to do next, with this run's name."""
 
 from __future__ import annotations
 

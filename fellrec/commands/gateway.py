@@ -1,4 +1,4 @@
-"""``fellrec gateway``: the reverse proxy before a SuperLink; ``python -m fellrec.gateway_command`` needs no other command."""
+"""``fellrec gateway``: the reverse proxy before a SuperLink; ``python -m fellrec.commands.gateway`` needs no other command."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from common.config import flatten
-from fellrec.arguments import Json, Override, Recipe
+from fellrec.commands.arguments import Json, Override, Recipe
 from fellrec.recipes import read_recipe, settings
 
 console = Console(highlight=False, soft_wrap=True)
