@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Relay:
-    """Connections to ``port`` go on to ``target``; ``up`` holds what callers sent, ``down`` what they were answered."""
+    """Connections to ``port`` go on to ``target``; ``up`` holds what each caller sent, ``down`` what it was answered."""
 
     target: int
     port: int = 0
-    up: list[bytes] = field(default_factory=list)
-    down: list[bytes] = field(default_factory=list)
+    up: list[bytearray] = field(default_factory=list)
+    down: list[bytearray] = field(default_factory=list)
 
     def serve(self, listener: socket.socket) -> None:
         """Until the listener is closed."""
@@ -24,14 +24,15 @@ class Relay:
             while True:
                 caller, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.target))
-                for source, sink, kept in ((caller, server, self.up), (server, caller, self.down)):
-                    threading.Thread(target=_carry, args=(source, sink, kept), daemon=True).start()
+                for source, sink, copies in ((caller, server, self.up), (server, caller, self.down)):
+                    copies.append(bytearray())
+                    threading.Thread(target=_carry, args=(source, sink, copies[-1]), daemon=True).start()
 
 
-def _carry(source: socket.socket, sink: socket.socket, kept: list[bytes]) -> None:
+def _carry(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
     with suppress(OSError):
         while piece := source.recv(1 << 16):
-            kept.append(piece)
+            kept += piece
             sink.sendall(piece)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)

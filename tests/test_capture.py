@@ -68,7 +68,7 @@ def names(captured: Captured, *scopes: Scope) -> set[str]:
     return {name for name, scope in captured.click.scopes.items() if scope in scopes}
 
 
-def seen(captured: Captured, kept: list[bytes]) -> set[str]:
+def seen(captured: Captured, kept: list[bytearray]) -> set[str]:
     """The names of the model's tensors that stand in what was kept, each as a whole word."""
     text = b"".join(kept)
     return {
@@ -101,10 +101,10 @@ def test_no_private_and_no_frozen_value_is_on_the_wire(captured: Captured) -> No
 
 def test_a_shared_value_is_found_there_so_that_a_private_one_would_be(captured: Captured) -> None:
     text = b"".join(captured.wire.down)
-    shared = [name for name in names(captured, Scope.SHARED) if captured.final[name].numel() >= 4]
+    shared = [name for name in names(captured, Scope.SHARED) if captured.final[f"shared/{name}"].numel() >= 4]
     assert shared
     for name in shared:
-        assert captured.final[name].numpy().tobytes() in text, name
+        assert captured.final[f"shared/{name}"].numpy().tobytes() in text, name
 
 
 def test_bytes_of_a_round_are_about_what_the_result_says(captured: Captured) -> None:
