@@ -21,7 +21,7 @@ demo: setup ## train five clients on the sample set, then recommend (two and a h
 test: setup ## all tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
 
-test-slow: setup ## long tables: every cut, rung and family over 20 steps
+test-slow: setup ## long tables, a hundred rounds, a capture, the browser, and the pages' commands in Flower itself
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m slow
 
 compose-test: setup ## the compose file in a docker engine: runs over three nodes on real data, and faults (root, half an hour)

@@ -107,7 +107,7 @@ def test_a_shared_value_is_found_there_so_that_a_private_one_would_be(captured: 
         assert captured.final[f"shared/{name}"].numpy().tobytes() in text, name
 
 
-def test_bytes_of_a_round_are_about_what_the_result_says(captured: Captured) -> None:
+def test_the_wire_carries_no_fewer_bytes_than_the_result_says(captured: Captured) -> None:
     up = sum(map(len, captured.wire.up))
     told = captured.result["cost"]["client"]["bytes_up"] * captured.result["run"]["rounds"]
     assert told < up, "a message is no smaller on the wire"
