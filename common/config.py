@@ -218,6 +218,29 @@ class FedProxConfig(Section):
     mu: Positive = Field(0.01, description="weight of the proximal term mu / 2 |P - P_received|^2")
 
 
+class RobustConfig(Section):
+    """The settings of ``trimmed-mean`` and ``krum``."""
+
+    hostile: Count = Field(
+        1, description="clients that may be hostile: so many values are trimmed at either end, or clients not selected"
+    )
+
+
+class GuardConfig(Section):
+    """The guard before mixing: whose update is out of all proportion is left out of its round, by name."""
+
+    on: bool = Field(True, description="hold every update against the others' before anything is mixed")
+    factor: Annotated[float, Field(gt=1)] = Field(
+        3.0, description="how many times the others' median an update's norm, per square root of its examples, may be"
+    )
+    gradient_factor: Annotated[float, Field(gt=1)] = Field(
+        20.0, description="the same of the gradients of a click model's clients, single people, who differ much more"
+    )
+    largest_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.6, description="what one client may count at most in a mean by size, of at least three; 1: anything"
+    )
+
+
 class ClickConfig(Section):
     """The click model: which users are clients, and what they are grouped by; its shape is the warm start's."""
 
@@ -284,6 +307,8 @@ class RunConfig(Section):
     fellrec: FellrecConfig = FellrecConfig()
     fedavg: FedAvgConfig = FedAvgConfig()
     fedprox: FedProxConfig = FedProxConfig()
+    robust: RobustConfig = RobustConfig()
+    guard: GuardConfig = GuardConfig()
     click: ClickConfig = ClickConfig()
     fedpa: FedpaConfig = FedpaConfig()
     privacy: PrivacyConfig = PrivacyConfig()

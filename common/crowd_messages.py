@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from reprlib import repr as short
 from typing import Any, Self
 
 import numpy as np
@@ -20,13 +21,39 @@ from torch import Tensor
 from common.click_counts import STEPS, ClickCounts
 from common.errors import MessageError
 from common.low_rank import Adapter
-from common.record_fields import arrays, config_of, metrics_of, names, number, numbers, text, whole
+from common.messages import LARGEST_LOSS, MOST_CLIENTS
+from common.record_fields import (
+    LARGEST_COUNT,
+    LONGEST_SECONDS,
+    arrays,
+    checked_text,
+    config_of,
+    group,
+    metrics_of,
+    names,
+    numbers,
+    text,
+    whole,
+)
 
-CLIENT_METRICS = ("auc", "logloss", "precision", "recall", "f1", "rows")
-"""What is told of each client; an AUC that does not exist (one class only) travels as -1."""
+RANGES = {
+    "auc": (-1.0, 1.0),
+    "logloss": (0.0, LARGEST_LOSS),
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "f1": (0.0, 1.0),
+    "rows": (0, LARGEST_COUNT),
+}
+"""The range of each of a client's metrics; an AUC that does not exist (one class only) travels as -1."""
 
-MOST_ROWS = 2**40
-"""Rows beyond this are nonsense."""
+CLIENT_METRICS = tuple(RANGES)
+"""What is told of each client."""
+
+LARGEST_EPSILON = 1e6
+"""A privacy loss beyond this says nothing."""
+
+PARTS = ("valid", "test", "warm")
+SECONDS = ("evaluate", "train", "outbox")
 
 
 @dataclass(frozen=True)
@@ -63,6 +90,10 @@ class CrowdRoster:
         texts = {name: text(config, name) for name in ("dataset", "digest", "vocabulary", "split")}
         counts = {name: whole(config, name) for name in ("items", "interactions", "train_interactions")}
         clients = names(config)
+        if len(clients) > MOST_CLIENTS:
+            raise MessageError(f"roster: {len(clients)} clients of one node, {MOST_CLIENTS} is the most")
+        if not counts["train_interactions"] <= counts["interactions"]:
+            raise MessageError(f"roster: more training interactions than interactions: {counts!r}")
         codes = arrays(record).get("codes")
         if codes is None or codes.dtype != torch.int64 or codes.ndim != 2 or len(codes) != len(clients):
             raise MessageError("roster: record 'codes' is not one row of group codes for each client")
@@ -184,23 +215,26 @@ class CrowdReport:
         config, metrics = config_of(record), metrics_of(record)
         clients, measured = names(config), names(config, "measured")
         left, reasons = names(config, "left-out"), list(config.get("reasons", []))
-        if len(left) != len(reasons) or not all(isinstance(reason, str) for reason in reasons):
+        if len(left) != len(reasons):
             raise MessageError(f"fields 'left-out' and 'reasons' have {len(left)} and {len(reasons)} entries")
+        reasons = [checked_text(reason, "reasons") for reason in reasons]
         counts, scores = arrays(record, "counts"), {}
         for part in config.get("parts", []):
-            own = {name: numbers(metrics, f"{part}.{name}", len(measured)) for name in CLIENT_METRICS}
+            if part not in PARTS or part in scores:
+                raise MessageError(f"field 'parts' holds {short(part)}", f"once each, of {', '.join(PARTS)}")
+            own = {name: numbers(metrics, f"{part}.{name}", len(measured), *RANGES[name]) for name in CLIENT_METRICS}
             scores[part] = CrowdScores(_dense(counts, part, groups), _checked(part, own))
         return cls(
             round=whole(config, "server-round"),
             clients=clients,
             upload=arrays(record),
-            weights=numbers(metrics, "weights", len(clients)),
-            losses=numbers(metrics, "losses", len(clients), optional=True),
-            epsilons=numbers(metrics, "epsilons", len(clients), optional=True),
+            weights=numbers(metrics, "weights", len(clients), 0, LARGEST_COUNT),
+            losses=numbers(metrics, "losses", len(clients), 0, LARGEST_LOSS, optional=True),
+            epsilons=numbers(metrics, "epsilons", len(clients), 0, LARGEST_EPSILON, optional=True),
             scores=scores,
             measured=measured,
             left_out=dict(zip(left, reasons, strict=True)),
-            seconds={key.removeprefix("seconds."): number(metrics, key) for key in metrics if key[:8] == "seconds."},
+            seconds=group(metrics, "seconds", SECONDS, LONGEST_SECONDS),
             peak_memory=whole(metrics, "peak-memory"),
         )
 
@@ -242,7 +276,7 @@ def _dense(found: Mapping[str, Tensor], part: str, groups: int) -> ClickCounts:
         0 <= int(places.min())
         and int(places.max()) < size
         and len(places.unique()) == len(places)
-        and 0 <= int(counted.min()) <= int(counted.max()) < MOST_ROWS
+        and 0 <= int(counted.min()) <= int(counted.max()) < LARGEST_COUNT
     ):
         raise MessageError(f"counts of part {part!r} lie outside their range")
     rows = np.zeros(size, dtype=np.int64)
@@ -251,8 +285,7 @@ def _dense(found: Mapping[str, Tensor], part: str, groups: int) -> ClickCounts:
 
 
 def _checked(part: str, own: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-    for name in ("auc", "precision", "recall", "f1"):
-        for value in own[name]:
-            if not (0 <= value <= 1 or (name == "auc" and value == -1)):
-                raise MessageError(f"field '{part}.{name}' holds {value!r}, not a share")
+    for value in own["auc"]:
+        if value < 0 and value != -1:
+            raise MessageError(f"field '{part}.auc' holds {value!r}, neither a share nor -1")
     return own

@@ -55,6 +55,12 @@ class MessageError(FellrecError):
     code = "FR400"
 
 
+class GuardError(FellrecError):
+    """A client's update is out of all proportion to the others' of its round."""
+
+    code = "FR450"
+
+
 class OutboxError(FellrecError):
     """A client was about to send what may not leave it."""
 

@@ -10,26 +10,56 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from reprlib import repr as short
 from typing import Any, Self
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from common.data.sets import POOL, check_name
-from common.errors import ConfigError, MessageError
+from common.errors import FellrecError, MessageError
 from common.low_rank import Adapter
 from common.metrics import METRICS
 from common.own_share import SHARES
-from common.record_fields import arrays, config_of, metrics_of, number, text, whole
+from common.record_fields import (
+    LARGEST_COUNT,
+    LONGEST_SECONDS,
+    arrays,
+    checked_text,
+    config_of,
+    group,
+    metrics_of,
+    number,
+    text,
+    whole,
+)
 
 LARGEST_LOSS = 1e6
 """A training loss beyond this is nonsense: cross entropy over any catalogue is far below."""
+
+LARGEST_VALUE = 1e8
+"""A value of an adapter beyond this is nonsense, and so far below float32's end that its square still fits."""
+
+LONGEST_ROW = 4096
+"""Characters of one client's row in a roster, at most."""
+
+MOST_CLIENTS = 100_000
+"""Clients of one node, at most."""
 
 COST = (
     "parameters", "parameters_whole", "trained_parameters", "weights_bytes", "weights_bytes_whole", "peak_memory_bytes",
     "flops_per_step",
 )  # fmt: skip
 """What a client counts of its cost."""
+
+LARGEST_COST = 2.0**80
+"""Operations of a step on the largest model are far below."""
+
+SECONDS, TRAFFIC, MEMORY = ("evaluate", "train", "split"), ("up", "down"), ("peak", "limit")
+"""What a client tells of its seconds, of the bytes to and from hosted layers, and of its memory."""
+
+EVIDENCE, LARGEST_EVIDENCE = ("popularity", "neighbours", "injection"), 1e3
+"""The weights of a client's own evidence, and what each may be at most."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +108,12 @@ class Roster:
     def from_record(cls, record: RecordDict) -> Self:
         config = config_of(record)
         rows = config.get("clients", [])
+        if not isinstance(rows, list) or len(rows) > MOST_CLIENTS:
+            raise MessageError(f"roster: field 'clients' is no list of at most {MOST_CLIENTS} rows")
         try:
-            facts = tuple(_typed(ClientFacts, json.loads(row)) for row in rows)
-        except (TypeError, ValueError, ConfigError) as error:
-            raise MessageError(f"roster: field 'clients' cannot be read: {error}") from error
+            facts = tuple(_typed(ClientFacts, _row(row)) for row in rows)
+        except (TypeError, ValueError, FellrecError, RecursionError) as error:
+            raise MessageError(f"roster: field 'clients' cannot be read: {error!s:.200}") from error
         return cls(app=text(config, "app"), simulated=config.get("simulated") is True, clients=facts)
 
 
@@ -183,13 +215,13 @@ class TrainReport:
             client=text(config, "client"),
             round=int(number(config, "server-round")),
             adapter=arrays(record, "arrays"),
-            loss=_bounded(metrics, "loss", LARGEST_LOSS),
+            loss=number(metrics, "loss", 0, LARGEST_LOSS),
             examples=whole(metrics, "num-examples"),
             share=_share(metrics),
             validation=_ranking(metrics, "validation"),
-            seconds=_group(metrics, "seconds"),
-            split_bytes=_group(metrics, "split_bytes"),
-            memory=_group(metrics, "memory"),
+            seconds=group(metrics, "seconds", SECONDS, LONGEST_SECONDS),
+            split_bytes=group(metrics, "split_bytes", TRAFFIC),
+            memory=group(metrics, "memory", MEMORY),
             hosted_steps=whole(metrics, "hosted-steps"),
         )
 
@@ -234,10 +266,10 @@ class EvaluateReport:
             round=int(number(config, "server-round")),
             share=_share(metrics),
             rankings={name: _ranking(metrics, name) for name in _ranked(metrics)},
-            evidence=_group(metrics, "evidence"),
-            seconds=_group(metrics, "seconds"),
-            cost={name: number(metrics, f"cost.{name}") for name in COST},
-            generation=_group(metrics, "generation"),
+            evidence=group(metrics, "evidence", EVIDENCE, LARGEST_EVIDENCE),
+            seconds=group(metrics, "seconds", SECONDS, LONGEST_SECONDS),
+            cost=group(metrics, "cost", COST, LARGEST_COST, optional=False),
+            generation=group(metrics, "generation", ("exact",), 1.0),
         )
 
 
@@ -268,6 +300,8 @@ def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
             raise MessageError(f"{sender}: tensor {name!r} is {tensor.dtype}, not {like[name].dtype}")
         if not torch.isfinite(tensor).all():
             raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
+        if tensor.numel() and float(tensor.abs().max()) > LARGEST_VALUE:
+            raise MessageError(f"{sender}: tensor {name!r} holds values beyond {LARGEST_VALUE:g}")
 
 
 def _doors(config: ConfigRecord) -> Doors:
@@ -279,13 +313,6 @@ def _doors(config: ConfigRecord) -> Doors:
 
 def _arrays(adapter: Adapter) -> ArrayRecord:
     return ArrayRecord(OrderedDict(adapter))
-
-
-def _bounded(record: Mapping[str, Any], key: str, most: float) -> float:
-    value = number(record, key)
-    if abs(value) > most:
-        raise MessageError(f"field {key!r} = {value!r} is beyond {most:g}")
-    return value
 
 
 def _share(metrics: Mapping[str, Any]) -> float:
@@ -316,16 +343,28 @@ def _grouped(report: TrainReport | EvaluateReport, *names: str) -> dict[str, flo
     return {f"{name}.{key}": value for name in names for key, value in getattr(report, name).items()}
 
 
-def _group(metrics: Mapping[str, Any], name: str) -> dict[str, float]:
-    return {key.removeprefix(f"{name}."): number(metrics, key) for key in metrics if key.startswith(f"{name}.")}
+def _row(row: Any) -> Any:
+    if not isinstance(row, str) or len(row) > LONGEST_ROW:
+        raise ValueError(f"a row is no text of at most {LONGEST_ROW} characters")
+    return json.loads(row)
 
 
 def _typed(kind: type[ClientFacts], row: dict[str, Any]) -> ClientFacts:
     expected = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(kind)}
     for name, python_type in expected.items():
-        if type(row.get(name)) is not python_type:
-            raise ValueError(f"{name!r} = {row.get(name)!r} is no {python_type.__name__}")
+        value = row.get(name) if isinstance(row, dict) else None
+        if type(value) is not python_type:
+            raise ValueError(f"{name!r} = {short(value)} is no {python_type.__name__}")
+        if python_type is str:
+            checked_text(value, name)
+        if python_type is int and not 0 <= value <= LARGEST_COUNT:
+            raise ValueError(f"{name!r} = {short(value)} is no count of at most {LARGEST_COUNT}")
     if row["client"] == POOL:
         raise ValueError(f"client name {POOL!r} is reserved")
     check_name(row["client"])
-    return kind(**{name: row[name] for name in expected})
+    facts = kind(**{name: row[name] for name in expected})
+    if not facts.train_interactions <= facts.interactions or facts.users > facts.interactions:
+        raise ValueError(
+            f"{facts.users} users, {facts.train_interactions} training interactions of {facts.interactions} interactions"
+        )
+    return facts

@@ -35,6 +35,9 @@ ADAPTER_SCOPE: dict[str, Scope] = {
     "fellrec-paper": Scope.PERSONAL,
     "fedavg": Scope.SHARED,
     "fedprox": Scope.SHARED,
+    "median": Scope.SHARED,
+    "trimmed-mean": Scope.SHARED,
+    "krum": Scope.SHARED,
     "local": Scope.PERSONAL,
     "centralised": Scope.SHARED,
 }

@@ -11,6 +11,7 @@ from common.errors import RunError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import ClientFacts, Roster
+from common.record_fields import readable
 
 
 @dataclass
@@ -118,8 +119,10 @@ class ClientRegister:
 
     def admit(self, node: int, answer: RecordDict) -> None:
         """Welcomes a node's clients; raises MessageError for a malformed answer, RunError as :meth:`Clients.welcome`."""
-        roster, adapter = Roster.from_record(answer), self._newcomer()
-        self._clients.simulated = roster.simulated
+        with readable(f"the answer of node {node}"):
+            roster, adapter = Roster.from_record(answer), self._newcomer()
+        # one real node is enough for a federation to be real, whatever the others say
+        self._clients.simulated = roster.simulated and (self._clients.simulated or not len(self._clients))
         for facts in roster.clients:
             new = self._clients.welcome(facts, node, adapter)
             self._log.write("joined" if new else "back", client=facts.client, users=facts.users, items=facts.items,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,14 +10,16 @@ from flwr.app import Message
 from torch import Tensor
 
 from common.click_counts import ClickCounts
-from common.crowd_messages import CLIENT_METRICS, CrowdReport, message_bytes
+from common.config import GuardConfig
+from common.crowd_messages import CLIENT_METRICS, CrowdReport, SetFacts, message_bytes
 from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
+from common.messages import LARGEST_VALUE
+from common.record_fields import readable
+from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions, row_norms
 from server_app.crowd_state import CrowdState
 from server_app.inbox import SILENT
-
-LARGEST_LOSS = 1e6
 
 
 @dataclass
@@ -43,12 +45,32 @@ class Harvest:
     bytes_up: int = 0
     peak_memory: int = 0
 
+    def keep(self, places: Sequence[int]) -> None:
+        """Keeps the uploads at these places alone, with their clients, weights and losses; measurements stay."""
+        self.clients = [self.clients[place] for place in places]
+        self.weights = [self.weights[place] for place in places]
+        self.losses = [self.losses[place] for place in places] if self.losses else []
+        self.upload = {name: tensor[list(places)] for name, tensor in self.upload.items()}
+
 
 class CrowdInbox:
-    """Reads the replies to the messages expected; what is wrong with one costs only its own clients the round."""
+    """Reads the replies to the messages expected; what is wrong with one costs only its own clients the round.
 
-    def __init__(self, state: CrowdState, groups: int, log: EventLog) -> None:
-        self._state, self._groups, self._log = state, groups, log
+    Parameters
+    ----------
+    groups : the number of values of each grouping attribute.
+    facts : what a node said of its data when it joined, by node.
+    """
+
+    def __init__(
+        self,
+        state: CrowdState,
+        groups: Sequence[int],
+        facts: Callable[[int], SetFacts],
+        guard: GuardConfig,
+        log: EventLog,
+    ) -> None:
+        self._state, self._groups, self._facts, self._guard, self._log = state, groups, facts, guard, log
         self._sent: Sequence[tuple[Sequence[str], Message]] = ()
 
     def expect(self, sent: Sequence[tuple[Sequence[str], Message]]) -> None:
@@ -60,6 +82,12 @@ class CrowdInbox:
         asked = reply.metadata.reply_to_message_id
         return next((clients for clients, message in self._sent if message.metadata.message_id == asked), ())
 
+    def _node_of(self, reply: Message) -> SetFacts:
+        """What the node that was asked said when it joined, whatever node a reply calls itself."""
+        asked = reply.metadata.reply_to_message_id
+        (node,) = (m.metadata.dst_node_id for _, m in self._sent if m.metadata.message_id == asked)
+        return self._facts(node)
+
     def take_in(self, replies: Iterable[Message], number: int, parts: Sequence[str]) -> Harvest:
         """All that is right in the replies; each report has to measure ``parts``."""
         harvest = Harvest(failed={client: SILENT for clients, _ in self._sent for client in clients})
@@ -69,7 +97,8 @@ class CrowdInbox:
             if not asked:
                 continue
             try:
-                report = self._read(reply, asked, number, parts)
+                with readable(f"the reply of a node of {len(asked)} clients"):
+                    report = self._read(reply, asked, number, parts)
             except FellrecError as error:
                 self._reject(harvest, asked, number, error.code, str(error))
                 continue
@@ -82,21 +111,51 @@ class CrowdInbox:
                 self._reject(harvest, silent, number, SILENT, "no reply within the round's time")
         names = uploads[0][1] if uploads else {}
         harvest.upload = {name: torch.stack([own[name] for _, own in uploads]) for name in names}
+        if self._guard.on and harvest.upload:
+            self._leave_out(harvest, number)
         return harvest
+
+    def _leave_out(self, harvest: Harvest, number: int) -> None:
+        """Leaves out whose upload is out of all proportion to the others', and keeps sizes to their largest share."""
+        factor, ratios = self._guard.gradient_factor, proportions(row_norms(harvest.upload))
+        for place in (ratios > factor).nonzero().flatten().tolist():
+            client = harvest.clients[place]
+            error = out_of_proportion(client, float(ratios[place]), "guard.gradient-factor", factor)
+            self._reject(harvest, [client], number, error.code, str(error))
+        harvest.keep((ratios <= factor).nonzero().flatten().tolist())
+        harvest.weights = capped_sizes(torch.tensor(harvest.weights), self._guard.largest_share).tolist()
 
     def _read(self, reply: Message, asked: Sequence[str], number: int, parts: Sequence[str]) -> CrowdReport:
         if reply.has_error():
             raise MessageError(f"failed: code {reply.error.code}, {reply.error.reason}", "see the node's log")
-        report = CrowdReport.from_record(reply.content, self._groups)
+        report = CrowdReport.from_record(reply.content, sum(self._groups))
         strange = (set(report.clients) | set(report.measured) | set(report.left_out)) - set(asked)
         if report.round != number or strange:
             raise MessageError(f"answered for round {report.round!r} and clients {sorted(strange)[:3]!r}")
         if set(report.scores) != set(parts):
             raise MessageError(f"measured {sorted(report.scores)!r}, not {list(parts)!r}")
+        self._check_rows(report, self._node_of(reply))
         fault = self._state.check(report.upload, len(report.clients))
         if fault:
             raise MessageError(fault, "server and clients must use the same model and adapter settings")
         return report
+
+    def _check_rows(self, report: CrowdReport, facts: SetFacts) -> None:
+        """Refuses a report of more rows than the node joined with."""
+        if sum(report.weights) > max(facts.train_interactions, len(report.clients)):
+            raise MessageError(
+                f"weights of {sum(report.weights):.6g} rows in all, {facts.train_interactions!r} training rows at joining",
+                "the node's clients weigh as many rows as they train on",
+            )
+        for part, scores in report.scores.items():
+            # every row counts once for each grouping attribute
+            of_first = int(scores.counts.rows[: self._groups[0]].sum())
+            for rows in (of_first, int(scores.counts.rows.sum()) // len(self._groups), sum(scores.clients["rows"])):
+                if rows > facts.interactions:
+                    raise MessageError(
+                        f"part {part!r} counts {rows!r} rows, the node joined with {facts.interactions!r}",
+                        "start a new run for new data",
+                    )
 
     def _measured(self, harvest: Harvest, report: CrowdReport) -> None:
         for part, scores in report.scores.items():
@@ -120,8 +179,10 @@ class CrowdInbox:
             loss = report.losses[place] if report.losses else None
             if not all(torch.isfinite(tensor).all() for tensor in own.values()):
                 self._reject(harvest, [client], number, "FR400", "its tensors are not finite")
-            elif report.weights[place] <= 0 or (loss is not None and not 0 <= loss <= LARGEST_LOSS):
-                self._reject(harvest, [client], number, "FR400", f"weight {report.weights[place]!r}, loss {loss!r}")
+            elif any(float(tensor.abs().max()) > LARGEST_VALUE for tensor in own.values() if tensor.numel()):
+                self._reject(harvest, [client], number, "FR400", f"its tensors hold values beyond {LARGEST_VALUE:g}")
+            elif report.weights[place] <= 0:
+                self._reject(harvest, [client], number, "FR400", f"weight {report.weights[place]!r}")
             else:
                 harvest.clients.append(client)
                 harvest.weights.append(report.weights[place])

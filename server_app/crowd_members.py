@@ -11,6 +11,7 @@ from common.crowd_messages import CrowdRoster, SetFacts
 from common.errors import MessageError, RunError
 from common.events import EventLog
 from common.recommenders.click_build import ClickRun
+from common.record_fields import readable
 from common.version import app_identity
 
 
@@ -53,6 +54,10 @@ class CrowdMembers:
         """What the nodes told of their data."""
         return list(self._facts.values())
 
+    def facts_of(self, node: int) -> SetFacts:
+        """What this node told of its data."""
+        return self._facts[node]
+
     def here(self) -> int:
         """How many clients are present."""
         return len(self._members) - len(self.away())
@@ -74,11 +79,13 @@ class CrowdMembers:
         MessageError : the answer is malformed, or does not fit the warm start.
         RunError : two nodes claim one client, or a client came back in other groups.
         """
-        roster = CrowdRoster.from_record(answer)
+        with readable(f"the answer of node {node}"):
+            roster = CrowdRoster.from_record(answer)
         if roster.app != app_identity():
             raise MessageError(f"node {node} runs fellrec {roster.app!r}, not {app_identity()!r}")
         self._check(roster, node)
-        self.simulated = roster.simulated
+        # one real node is enough for a federation to be real, whatever the others say
+        self.simulated = roster.simulated and (self.simulated or not self._members)
         for client, codes in zip(roster.clients, roster.codes.tolist(), strict=True):
             self._members[client] = CrowdMember(tuple(codes), node)
         self._facts[node] = roster.facts

@@ -43,7 +43,7 @@ class CrowdRounds:
         self.members = CrowdMembers(click, log)
         self._roll_call = RollCall(grid, self.members, config.federation, log)
         self.state = CrowdState(click, config.fedpa)
-        self._inbox = CrowdInbox(self.state, sum(click.groups.values()), log)
+        self._inbox = CrowdInbox(self.state, list(click.groups.values()), self.members.facts_of, config.guard, log)
         self.course = Course("auc", config.federation.patience, log)
         self.traffic: dict[str, list[float]] = {"up": [], "down": [], "down_alone": []}
         self.measured = Harvest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -12,6 +12,8 @@ from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import EvaluateReport, TrainReport, check_adapter, payload_bytes
+from common.record_fields import readable
+from server_app.limits import Limits
 
 Report = TypeVar("Report", TrainReport, EvaluateReport)
 
@@ -39,10 +41,11 @@ class Inbox:
     def __init__(self, like: Adapter, log: EventLog) -> None:
         self._like, self._log = like, log
         self._sent: Sequence[tuple[str, Message]] = ()
+        self._limits: Mapping[str, Limits] = {}
 
-    def expect(self, sent: Sequence[tuple[str, Message]]) -> None:
-        """From now on, replies are to these messages."""
-        self._sent = sent
+    def expect(self, sent: Sequence[tuple[str, Message]], limits: Mapping[str, Limits]) -> None:
+        """From now on, replies are to these messages; ``limits`` says by client what each may report."""
+        self._sent, self._limits = sent, limits
 
     def client_of(self, reply: Message) -> str | None:
         """The client whose message this answers. (Flower gives a message its id when it is sent.)"""
@@ -81,11 +84,11 @@ class Inbox:
             raise MessageError(
                 f"client {client!r} failed: code {reply.error.code}, {reply.error.reason}", "see its log"
             )
-        report = kind.from_record(reply.content)
+        with readable(f"the reply of client {client!r}"):
+            report = kind.from_record(reply.content)
         if report.client != client or report.round != round_number:
             raise MessageError(f"client {client!r} answered for client {report.client!r}, round {report.round!r}")
+        self._limits[client].check(report)
         if isinstance(report, TrainReport):
             check_adapter(report.adapter, self._like, f"client {client!r}")
-            if report.examples < 1:
-                raise MessageError(f"client {client!r} trained on {report.examples!r} examples")
         return report

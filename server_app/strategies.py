@@ -26,6 +26,7 @@ class Plan:
     pacing : whether their learning rate follows that heat.
     own_share : whether each client may step from the mix towards its own adapter.
     pooled : whether one client trains on everybody's data (centralised, a reference and not a federation).
+    guarded : whether one client's update reaches others, who are guarded against it.
     """
 
     scope: Scope
@@ -34,6 +35,7 @@ class Plan:
     pacing: bool = False
     own_share: bool = False
     pooled: bool = False
+    guarded: bool = True
 
 
 def plan(config: RunConfig) -> Plan:
@@ -52,10 +54,12 @@ def plan(config: RunConfig) -> Plan:
         return Plan(scope, RULES[name](), heating=True)
     if name in ("fedavg", "fedprox", "centralised"):
         mean = "fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"
-        return Plan(scope, RULES[mean](), pooled=name == "centralised")
+        return Plan(scope, RULES[mean](), pooled=name == "centralised", guarded=name != "centralised")
+    if name in ("trimmed-mean", "krum"):
+        return Plan(scope, RULES[name](config.robust.hostile))
     if name not in RULES:
         raise ConfigError(
             f"'strategy.name' = {name!r} has a scope, but no rule",
             f"decorate one in server_app/aggregation/ with @named({name!r})",
         )
-    return Plan(scope, RULES[name]())
+    return Plan(scope, RULES[name](), guarded=name != "local")

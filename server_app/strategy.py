@@ -24,13 +24,15 @@ from common.messages import POOL, EvaluateReport, Task, TrainReport, payload_byt
 from common.own_share import SHARES, interpolate
 from common.scopes import Scope
 from common.version import app_identity
+from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions, update_norms
 from server_app.aggregation.heating import heat, pace
 from server_app.aggregation.history import RoundAverage
 from server_app.aggregation.merge import merge
-from server_app.aggregation.rule import Updates
+from server_app.aggregation.rule import Updates, mix
 from server_app.clients import Clients, Member
 from server_app.hosting import Hosting
 from server_app.inbox import Inbox, Outcome
+from server_app.limits import Limits
 from server_app.patience import Patience
 from server_app.strategies import plan
 
@@ -103,6 +105,7 @@ class FederatedRecommenders(Strategy):
         trainees = self.trainees()
         self.trained, self.weights = self.inbox.take_in(replies, server_round, TrainReport), {}
         self._join_hosted(server_round)
+        self._leave_out(server_round)
         reports = self.trained.reports
         if len(reports) < self.quorum(len(trainees)):
             return None, None
@@ -113,22 +116,22 @@ class FederatedRecommenders(Strategy):
             start=[self._start_of(trainees[client], report) for client, report in reports.items()],
             origin=self.origin,
             losses=torch.tensor([report.loss for report in reports.values()], dtype=torch.float64),
-            sizes=torch.tensor([report.examples for report in reports.values()]),
+            sizes=self._sizes(),
             heats=heats if self.plan.heating else torch.ones(len(reports)),
         )
-        weights = self.plan.rule.weights(updates)
-        mixed = merge(self.plan.rule.merge, updates.adapters, weights, clients=updates.clients).adapters
-        self.weights = {
-            receiver: dict(zip(updates.clients, row, strict=True))
-            for receiver, row in zip(updates.clients, weights.tolist(), strict=True)
-        }
-        for (client, report), adapter, warmth in zip(reports.items(), mixed, heats, strict=True):
+        mixture = mix(self.plan.rule, updates)
+        if mixture.weights is not None:
+            self.weights = {
+                receiver: dict(zip(updates.clients, row, strict=True))
+                for receiver, row in zip(updates.clients, mixture.weights.tolist(), strict=True)
+            }
+        for (client, report), adapter, warmth in zip(reports.items(), mixture.adapters, heats, strict=True):
             member = trainees[client]
             member.mixed, member.own, member.heat = adapter, report.adapter, float(warmth)
             member.share = report.share
             member.bytes_up.append(self.trained.received[client] + int(report.split_bytes.get("up", 0)))
             member.bytes_down[-1] += int(report.split_bytes.get("down", 0))
-        self._hand_on(mixed[0], reports)
+        self._hand_on(mixture.adapters[0], reports)
         examples = sum(report.examples for report in reports.values())
         loss = sum(report.loss * report.examples for report in reports.values()) / examples
         return ArrayRecord(), MetricRecord({"loss": loss, "num-examples": examples})
@@ -260,8 +263,29 @@ class FederatedRecommenders(Strategy):
             # a message lives no longer than its round
             made = Message(record, member.node, kind, ttl=self.timeout, group_id=str(tasks[client].round))
             sent.append((client, made))
-        self.inbox.expect(sent)
+        self.inbox.expect(sent, {client: self._limits(client) for client, _ in sent})
         return [message for _, message in sent]
+
+    def _limits(self, client: str) -> Limits:
+        members = [member for _, member in self.clients] if client == POOL else [self.clients[client]]
+        return Limits.of((member.facts for member in members), self.config.train)
+
+    def _leave_out(self, server_round: int) -> None:
+        """Leaves out, by name, every client whose update is out of all proportion to the others'; hosted parts included."""
+        reports, trainees, settings = self.trained.reports, self.trainees(), self.config.guard
+        if not (settings.on and self.plan.guarded and reports):
+            return
+        starts = [self._start_of(trainees[client], report) for client, report in reports.items()]
+        norms = update_norms([report.adapter for report in reports.values()], starts, self._sizes())
+        for client, ratio in zip(list(reports), proportions(norms).tolist(), strict=True):
+            if ratio > settings.factor:
+                error = out_of_proportion(client, ratio, "guard.factor", settings.factor)
+                self.inbox.reject(self.trained, client, server_round, error)
+
+    def _sizes(self) -> Tensor:
+        """Training examples of those who reported, float64 [n], none more than its largest share."""
+        examples = torch.tensor([report.examples for report in self.trained.reports.values()])
+        return capped_sizes(examples, self.config.guard.largest_share if self.config.guard.on else 1.0)
 
     def _heats(self, reports: Mapping[str, TrainReport], age: int) -> Tensor:
         """w_c(t) [n]; losses are compared as over catalogues of one size, since cross entropy grows with ln(items)."""

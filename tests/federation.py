@@ -158,9 +158,14 @@ def tiny_causal_settings(home: Path, **overrides: object) -> dict:
     return tiny_settings(home, **chosen | overrides)
 
 
-def federate(settings: Mapping, nodes: int = 2, faults: Mapping[tuple[str, int], Fault] | None = None) -> InProcessGrid:
-    """Runs the real ServerApp over in-process nodes, to its end."""
-    grid = InProcessGrid(settings, nodes, faults)
+def federate(
+    settings: Mapping,
+    nodes: int = 2,
+    faults: Mapping[tuple[str, int], Fault] | None = None,
+    grid: Callable[..., InProcessGrid] | None = None,
+) -> InProcessGrid:
+    """Runs the real ServerApp over in-process nodes, to its end; ``grid`` makes them in another way."""
+    grid = (grid or InProcessGrid)(settings, nodes, faults)
     server_app(grid, Context(1, 0, {}, RecordDict(), dict(settings), 0))
     return grid
 

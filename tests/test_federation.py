@@ -107,7 +107,7 @@ def claim(key: str, value: object):
         (poison("", float("nan")), "not finite"),
         (claim("client", "toy-2"), "answered for client 'toy-2'"),
         (claim("loss", float("inf")), "'loss' = inf"),
-        (claim("num-examples", 0), "0 examples"),
+        (claim("num-examples", 0), "'num-examples' = 0 is not within 1 and 8"),
         (claim("share", 7.0), "not offered"),
         (claim("loss", 1e300), "beyond"),
         (claim("validation.recall@10", 7.0), "not between 0 and 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter, Merge
 from server_app.aggregation.adapter import check_names
+from server_app.aggregation.merge import merge
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,59 @@ class Updates:
 
 
 class Rule(Protocol):
-    """A rule of aggregation: a frozen dataclass of its settings."""
+    """A rule of aggregation: a frozen dataclass of its settings. Each is a :class:`MatrixRule` or a :class:`JointRule`."""
 
     @property
     def merge(self) -> Merge:
-        """How the adapters are mixed."""
+        """How adapters are mixed, averaged over rounds and interpolated."""
         ...
+
+
+@runtime_checkable
+class MatrixRule(Rule, Protocol):
+    """A rule that says how much of each sender goes to each receiver."""
 
     def weights(self, updates: Updates) -> Tensor:
         """The mixing matrix, float64 [n, n]: row i is what receiver i takes of each sender; rows sum to one."""
         ...
+
+
+@runtime_checkable
+class JointRule(Rule, Protocol):
+    """A rule that makes one adapter for all, in another way than by a matrix; for the shared scope."""
+
+    def adapter(self, updates: Updates) -> Adapter:
+        """The adapter, with the senders' names, shapes and dtypes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a rule made of a round.
+
+    Attributes
+    ----------
+    adapters : the receivers' new adapters, in the order of the clients.
+    weights : the mixing matrix, float64 [n, n]; None where there is none.
+    """
+
+    adapters: list[Adapter]
+    weights: Tensor | None
+
+
+def mix(rule: Rule, updates: Updates) -> Mixture:
+    """Applies a rule to a round, for all receivers at once.
+
+    Raises
+    ------
+    MessageError, RunError : adapters that do not fit together, or no mixing matrix; see :mod:`server_app.aggregation.merge`.
+    """
+    if isinstance(rule, JointRule):
+        return Mixture([rule.adapter(updates)] * len(updates.clients), None)
+    if not isinstance(rule, MatrixRule):
+        raise ConfigError(f"rule {rule!r} has neither 'weights' nor 'adapter'", "see docs/own-rule.md")
+    weights = rule.weights(updates)
+    return Mixture(merge(rule.merge, updates.adapters, weights, clients=updates.clients).adapters, weights)
 
 
 RULES: dict[str, type[Rule]] = {}
