@@ -32,8 +32,6 @@ STRATEGIES = {
     "fedavg": {"strategy.name": "fedavg"},
     "fedavg, no guard": {"strategy.name": "fedavg", "guard.on": False},
     "median, no guard": {"strategy.name": "median", "guard.on": False},
-    "trimmed-mean, no guard": {"strategy.name": "trimmed-mean", "guard.on": False},
-    "krum, no guard": {"strategy.name": "krum", "guard.on": False},
 }
 TARGETS = {"fellrec": 0.95, "fedavg": 0.95}
 """Of the honest clients' R@10 without the hostile one, what is left to them at least."""

@@ -121,6 +121,7 @@ class Rounds:
                     "loss": report.loss, "examples": report.examples, "share": report.share,
                     "validation": dict(report.validation.values),
                     "heat": strategy.trainees()[client].heat, "seconds": dict(report.seconds),
+                    "proportion": strategy.proportions.get(client),
                     "bytes": {
                         "up": strategy.trained.received[client] + int(report.split_bytes.get("up", 0)),
                         "down": strategy.trainees()[client].bytes_down[-1],

@@ -51,7 +51,8 @@ class FederatedRecommenders(Strategy):
     Attributes
     ----------
     trained, measured : what became of the last train and evaluate messages.
-    weights : the last mixing matrix, by receiver and sender.
+    weights : the last mixing matrix, by receiver and sender; empty where the rule is none.
+    proportions : by client, the norm of its last update over the median of the others'; empty where nobody is guarded.
     timeout : seconds that the last messages made have for their replies.
     """
 
@@ -70,6 +71,7 @@ class FederatedRecommenders(Strategy):
         self.trained: Outcome[TrainReport] = Outcome()
         self.measured: Outcome[EvaluateReport] = Outcome()
         self.weights: dict[str, dict[str, float]] = {}
+        self.proportions: dict[str, float] = {}
         self.timeout = config.federation.timeout
         self.mixed_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
         self.own_average = RoundAverage(config.strategy.average_rounds, self.plan.rule.merge)
@@ -82,6 +84,7 @@ class FederatedRecommenders(Strategy):
         self._log.write(
             "strategy", name=self.config.strategy.name, scope=self.plan.scope.value, rule=repr(self.plan.rule),
             heating=self.plan.heating, pacing=self.plan.pacing, own_share=self.plan.own_share, pooled=self.plan.pooled,
+            guard=self.config.guard.model_dump() if self.plan.guarded and self.config.guard.on else None,
         )  # fmt: skip
 
     def configure_train(
@@ -273,11 +276,13 @@ class FederatedRecommenders(Strategy):
     def _leave_out(self, server_round: int) -> None:
         """Leaves out, by name, every client whose update is out of all proportion to the others'; hosted parts included."""
         reports, trainees, settings = self.trained.reports, self.trainees(), self.config.guard
+        self.proportions = {}
         if not (settings.on and self.plan.guarded and reports):
             return
         starts = [self._start_of(trainees[client], report) for client, report in reports.items()]
         norms = update_norms([report.adapter for report in reports.values()], starts, self._sizes())
-        for client, ratio in zip(list(reports), proportions(norms).tolist(), strict=True):
+        self.proportions = dict(zip(reports, proportions(norms).tolist(), strict=True))
+        for client, ratio in self.proportions.items():
             if ratio > settings.factor:
                 error = out_of_proportion(client, ratio, "guard.factor", settings.factor)
                 self.inbox.reject(self.trained, client, server_round, error)

@@ -36,9 +36,9 @@ def row_norms(gradients: Adapter) -> Tensor:
 
 
 def proportions(norms: Tensor) -> Tensor:
-    """Each norm over the median of the others', float64 [n].
+    """Each norm over the median of the others', float64 [n]; of the middle two of an even number the larger one counts.
 
-    It is 1 for everybody with fewer than :data:`FEWEST` clients, and where most of the others stood still: then there is nothing
+    So a single client that sends next to nothing cannot make the others look large. It is 1 for everybody with fewer than :data:`FEWEST` clients, and where most of the others stood still: then there is nothing
     to measure by.
 
     Raises
@@ -51,7 +51,7 @@ def proportions(norms: Tensor) -> Tensor:
     if len(norms) < FEWEST:
         return ratios
     for place in range(len(norms)):
-        middle = torch.cat([norms[:place], norms[place + 1 :]]).quantile(0.5)
+        middle = torch.cat([norms[:place], norms[place + 1 :]]).quantile(0.5, interpolation="higher")
         if middle > 0:
             ratios[place] = norms[place] / middle
     return ratios

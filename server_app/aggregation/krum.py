@@ -33,15 +33,16 @@ class Krum:
     def weights(self, updates: Updates) -> Tensor:
         n = len(updates.clients)
         chosen = torch.zeros(n)
-        chosen[self._scores(updates).topk(max(min(n, 2), n - self.hostile), largest=False).indices] = 1.0
+        chosen[self._order(updates)[: max(min(n, 2), n - self.hostile)]] = 1.0
         return normalise(chosen.expand(n, -1))
 
-    def _scores(self, updates: Updates) -> Tensor:
-        """float64 [n]."""
+    def _order(self, updates: Updates) -> list[int]:
+        """The clients' places by their scores; of equal ones (two that are each other's nearest) the nearer to everybody."""
         distances = _squared_distances(updates)
         near = max(1, len(distances) - self.hostile - 2)
         # the first of a row is its distance to itself
-        return distances.sort(dim=1).values[:, 1 : 1 + near].sum(dim=1)
+        scores = distances.sort(dim=1).values[:, 1 : 1 + near].sum(dim=1).tolist()
+        return sorted(range(len(scores)), key=lambda place: (scores[place], float(distances[place].sum())))
 
 
 def _squared_distances(updates: Updates) -> Tensor:

@@ -12,15 +12,19 @@ from server_app.aggregation import RULES
 from server_app.aggregation.fedavg import FedAvg, FedAvgUniform
 from server_app.aggregation.fellrec import Fellrec, FellrecPaper
 from server_app.aggregation.local import Local
-from server_app.aggregation.merge import merge
 from server_app.aggregation.mixing import check_mixing_matrix
+from server_app.aggregation.rule import mix
 from server_app.aggregation.similarity import raw_cosine
 from tests.server_app.aggregation.toy import adapter, equal, updates
 
 SIMILARITIES = ("raw", "update", "round", "product")
 
 
-@pytest.mark.parametrize("name", RULES)
+MATRICES = [name for name, rule in RULES.items() if hasattr(rule, "weights")]
+JOINT = [name for name, rule in RULES.items() if hasattr(rule, "adapter")]
+
+
+@pytest.mark.parametrize("name", MATRICES)
 @given(n=st.integers(1, 5), seed=st.integers(0, 200))
 @settings(max_examples=15, deadline=None)
 def test_every_rule_gives_a_mixing_matrix_that_follows_a_permutation(name, n, seed):
@@ -35,11 +39,33 @@ def test_every_rule_gives_a_mixing_matrix_that_follows_a_permutation(name, n, se
     assert torch.allclose(rule.weights(turned), weights[order][:, order], atol=1e-12)
 
 
+def test_every_rule_is_of_one_kind():
+    assert set(MATRICES) | set(JOINT) == set(RULES) and not set(MATRICES) & set(JOINT) and JOINT
+
+
+@pytest.mark.parametrize("name", JOINT)
+@given(n=st.integers(1, 6), seed=st.integers(0, 200))
+@settings(max_examples=15, deadline=None)
+def test_every_joint_rule_is_one_for_all_whatever_the_order(name, n, seed):
+    adapters = [adapter(seed + place) for place in range(n)]
+    found = mix(RULES[name](), updates(adapters))
+    assert (
+        found.weights is None and len(found.adapters) == n and all(one is found.adapters[0] for one in found.adapters)
+    )
+    turned = mix(
+        RULES[name](), updates([adapters[i] for i in torch.randperm(n, generator=torch.Generator().manual_seed(seed))])
+    )
+    assert equal(found.adapters[0], turned.adapters[0])
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_keeps_a_client_alone_bit_by_bit(name):
-    rule = RULES[name]()
-    weights = rule.weights(updates([adapter(0)], heats=torch.tensor([0.6])))
-    assert equal(merge(rule.merge, [adapter(0)], weights).adapters[0], adapter(0))
+    assert equal(mix(RULES[name](), updates([adapter(0)], heats=torch.tensor([0.6]))).adapters[0], adapter(0))
+
+
+def test_a_rule_that_mixes_in_no_way_is_refused():
+    with pytest.raises(ConfigError, match="neither 'weights' nor 'adapter'"):
+        mix(object(), updates([adapter(0)]))
 
 
 def test_fedavg_by_size_by_hand():
