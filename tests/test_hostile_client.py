@@ -1,0 +1,275 @@
+"""Whatever one client sends, the run goes on without it, by name; and the others are as if it had stayed silent."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import ArrayRecord, Message, RecordDict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.events import read_events
+from common.run_folder import RunFolder
+from tests.crowd import crowd_settings
+from tests.federation import InProcessGrid, federate, silent, tiny_settings
+
+HOSTILE = "toy-1"
+
+
+def result(home: Path, run: str = "latest") -> dict:
+    return RunFolder.find(run, str(home)).result()
+
+
+def rejected(home: Path, run: str = "latest") -> list[dict]:
+    return [e for e in read_events(RunFolder.find(run, str(home)).events_path) if e["event"] in ("rejected", "refused")]
+
+
+def claim(name: str, value: object):
+    """A fault: one field of the report says something else."""
+
+    def fault(reply: Message) -> Message:
+        texts = isinstance(value, str) or (isinstance(value, list) and isinstance(value[0], str))
+        (reply.content["config"] if texts else reply.content["metrics"])[name] = value
+        return reply
+
+    return fault
+
+
+def in_training(fault):
+    """The fault, of training replies alone."""
+    return lambda reply: fault(reply) if reply.metadata.message_type == "train" else reply
+
+
+def sends(change):
+    """A fault: every tensor is changed."""
+
+    def fault(reply: Message) -> Message:
+        if "arrays" in reply.content.array_records:
+            sent = reply.content["arrays"].to_torch_state_dict()
+            reply.content["arrays"] = ArrayRecord({name: change(tensor) for name, tensor in sent.items()})
+        return reply
+
+    return fault
+
+
+TRAINING = [
+    (claim("num-examples", 10**15), "'num-examples' = 1000000000000000"),
+    (claim("num-examples", 1e300), "beyond"),
+    (claim("num-examples", 9), "is not within 1 and 8"),
+    (claim("validation.users", 2**62), "'validation.users'"),
+    (claim("loss", -3.0), "below 0"),
+    (claim("seconds.train", 1e300), "beyond"),
+    (claim("seconds.evaluate", -1.0), "below 0"),
+    (claim("seconds.\x1b[2J", 1.0), "is unknown"),
+    (claim("split_bytes.up", 1e18), "beyond"),
+    (claim("memory.peak", float("nan")), "no finite number"),
+    (claim("share", [0.5] * 100_000), "no finite number"),
+    (sends(lambda tensor: torch.full_like(tensor, 1e30)), "beyond 1e+08"),
+    (sends(lambda tensor: tensor * 1e4), "times the others' median"),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), TRAINING)
+def test_a_report_out_of_its_range_costs_its_client_the_round(fellrec_home: Path, fault, said: str) -> None:
+    federate(tiny_settings(fellrec_home, num_server_rounds=1), faults={(HOSTILE, 1): in_training(fault)})
+    (found,) = rejected(fellrec_home)
+    assert found["client"] == HOSTILE and said in found["reason"] and len(found["reason"]) < 500
+    assert result(fellrec_home)["rounds"][0]["clients_ok"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (claim("test.users", 2**62), "'test.users'"),
+        (claim("test.users", 10**5), "joined with so many users"),
+        (claim("evidence.popularity", 1e9), "beyond"),
+        (claim("cost.parameters", -1), "below 0"),
+        (claim("generation.exact", 2.0), "beyond 1"),
+    ],
+)
+def test_a_measurement_out_of_its_range_is_left_out_of_the_result(fellrec_home: Path, fault, said: str) -> None:
+    def at_the_end(reply: Message) -> Message:
+        return fault(reply) if reply.metadata.message_type == "evaluate" else reply
+
+    federate(tiny_settings(fellrec_home, num_server_rounds=1), faults={(HOSTILE, 1): at_the_end})
+    assert set(result(fellrec_home)["metrics"]["missing"]) == {HOSTILE} and said in rejected(fellrec_home)[0]["reason"]
+
+
+@pytest.mark.parametrize("strategy", ["fellrec", "fedavg"])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_large_update_leaves_no_trace_in_the_others(fellrec_home: Path, strategy: str, split: bool) -> None:
+    """Under the split the hosted part was trained on the server; the client's own part gives it away."""
+    chosen = {"strategy__name": strategy, "split__on": split, "federation__timeout": 2.0, "model__lora_rank": 2}
+    faults = {"large": sends(lambda tensor: tensor * 1e4), "silent": silent}
+    for name, fault in faults.items():
+        federate(tiny_settings(fellrec_home, run_name=name, **chosen), faults={(HOSTILE, n): fault for n in (1, 2)})
+    for client in ("toy-0", "toy-2"):
+        one, other = (RunFolder.find(name, str(fellrec_home)).load_adapter(client) for name in faults)
+        assert all(torch.equal(one[tensor], other[tensor]) for tensor in one)
+    assert [found["code"] for found in rejected(fellrec_home, "large")][:2] == ["FR450", "FR450"]
+
+
+def test_a_hosted_part_that_is_out_of_proportion_falls_under_the_same_guard(
+    fellrec_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from server_app.hosting import Hosting
+
+    commit = Hosting.commit
+
+    def grown(self, client, round_number, share, steps):
+        hosted = commit(self, client, round_number, share, steps)
+        return {name: tensor + 100.0 for name, tensor in hosted.items()} if client == HOSTILE else hosted
+
+    monkeypatch.setattr(Hosting, "commit", grown)
+    federate(tiny_settings(fellrec_home, split__on=True, num_server_rounds=1))
+    (found,) = rejected(fellrec_home)
+    assert found["client"] == HOSTILE and found["code"] == "FR450"
+
+
+def test_without_the_guard_the_same_update_is_mixed(fellrec_home: Path) -> None:
+    fault = sends(lambda tensor: tensor * 1e4)
+    federate(tiny_settings(fellrec_home, num_server_rounds=1, guard__on=False), faults={(HOSTILE, 1): fault})
+    assert not rejected(fellrec_home) and result(fellrec_home)["rounds"][0]["clients_ok"] == 3
+
+
+def test_under_local_training_nobody_is_guarded_since_nothing_is_mixed(fellrec_home: Path) -> None:
+    fault = sends(lambda tensor: tensor * 1e4)
+    federate(tiny_settings(fellrec_home, strategy__name="local", num_server_rounds=1), faults={(HOSTILE, 1): fault})
+    assert not rejected(fellrec_home)
+
+
+class Roll(InProcessGrid):
+    """Nodes of one client each, of which the second says something else when it joins."""
+
+    def __init__(self, settings, nodes, faults, change) -> None:  # noqa: ANN001
+        super().__init__(settings, nodes, faults)
+        self._change = change
+
+    def _answer(self, message: Message) -> Message | None:
+        reply = super()._answer(message)
+        if message.metadata.message_type == "query" and message.metadata.dst_node_id == 102:
+            self._change(reply.content["config"])
+        return reply
+
+
+def row(**changes: object):
+    def change(config) -> None:  # noqa: ANN001
+        config["clients"] = [json.dumps(json.loads(config["clients"][0]) | changes)]
+
+    return change
+
+
+def rows(value: object):
+    def change(config) -> None:  # noqa: ANN001
+        config["clients"] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        row(dataset="\ud800"), row(dataset="x" * 300), row(dataset="\x1b[31mred"), row(users=-1), row(users=2**62),
+        row(items=10**400), row(train_interactions=10**9), row(split="\u202e"), rows(["[" * 100_000 + "]" * 100_000]),
+        rows(["{}"]), rows([1]), rows("text"), rows(["null"]),
+    ],
+)  # fmt: skip
+def test_a_node_that_joins_with_nonsense_is_refused_and_the_others_train(fellrec_home: Path, change) -> None:
+    federate(tiny_settings(fellrec_home, num_server_rounds=1), 3, grid=lambda *given: Roll(*given, change))
+    (found,) = rejected(fellrec_home)
+    assert found["event"] == "refused" and found["node"] == "102" and len(found["reason"]) < 500
+    assert result(fellrec_home)["run"]["clients"] == 2
+    found["reason"].encode()
+
+
+def test_one_node_cannot_call_a_federation_simulated(fellrec_home: Path) -> None:
+    def lies(config) -> None:  # noqa: ANN001
+        config["simulated"] = False
+
+    federate(tiny_settings(fellrec_home, num_server_rounds=1), 3, grid=lambda *given: Roll(*given, lies))
+    assert result(fellrec_home)["run"]["mode"] == "deployment"
+
+
+NUMBERS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.lists(st.integers(-3, 3), max_size=3),
+    st.lists(st.floats(), max_size=3),
+)
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_report_of_any_kind_ends_a_run_or_moves_what_others_measure(shared_home: Path, data: st.DataObject) -> None:
+    """Fields of a true report replaced, taken away and added at random, in training and at the end."""
+
+    def fault(reply: Message) -> Message:
+        metrics = reply.content.metric_records["metrics"]
+        for name in data.draw(st.lists(st.sampled_from(sorted(metrics)), max_size=3), label="fields"):
+            metrics[name] = data.draw(NUMBERS, label=name)
+        if data.draw(st.booleans(), label="removed"):
+            del metrics[data.draw(st.sampled_from(sorted(metrics)))]
+        if data.draw(st.booleans(), label="tensors") and "arrays" in reply.content.array_records:
+            reply.content["arrays"] = ArrayRecord({"x": torch.zeros(data.draw(st.integers(0, 3)))})
+        if data.draw(st.booleans(), label="empty"):
+            reply.content = RecordDict()
+        return reply
+
+    name = f"fuzzed-{len(list(shared_home.glob('runs/fuzzed-*')))}"
+    federate(tiny_settings(shared_home, num_server_rounds=1, run_name=name), faults={(HOSTILE, 1): fault})
+    found = result(shared_home, name)["metrics"]
+    assert {"toy-0", "toy-2"} <= set(found["clients"])
+    assert all(math.isfinite(value) and 0 <= value <= 1 for value in found["test"].values())
+
+
+CROWD = [
+    (claim("weights", [1e6] * 6), "training rows at joining"),
+    (claim("weights", [-1.0] * 6), "not within"),
+    (claim("losses", [1e300] * 6), "not within"),
+    (claim("epsilons", [1e300] * 6), "not within"),
+    (claim("valid.rows", [10**9] * 6), "the node joined with"),
+    (claim("valid.recall", [2.0] * 6), "not within"),
+    (claim("peak-memory", 2**62), "beyond"),
+    (claim("parts", ["valid", "valid"]), "'parts'"),
+    (sends(lambda tensor: torch.full_like(tensor, 1e30)), "beyond 1e+08"),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), CROWD)
+def test_a_node_of_many_is_held_to_what_it_joined_with(fellrec_home: Path, fault, said: str) -> None:
+    spoilt: list[int] = []
+
+    def once(reply: Message) -> Message:
+        if reply.metadata.message_type != "train" or spoilt:
+            return reply
+        spoilt.append(1)
+        return fault(reply)
+
+    federate(crowd_settings(fellrec_home, num_server_rounds=1, federation__quorum=0.1), faults={("None", 1): once})
+    found = rejected(fellrec_home)
+    assert found and all(said in one["reason"] and len(one["reason"]) < 500 for one in found)
+    assert result(fellrec_home)["rounds"][0]["clients_ok"] == 6
+
+
+def test_one_persons_gradient_out_of_proportion_is_left_out_by_name(fellrec_home: Path) -> None:
+    def large(reply: Message) -> Message:
+        if reply.metadata.message_type == "train":
+            sent = reply.content["arrays"].to_torch_state_dict()
+            for tensor in sent.values():
+                tensor[0] *= 1e5
+            reply.content["arrays"] = ArrayRecord(sent)
+        return reply
+
+    federate(crowd_settings(fellrec_home, num_server_rounds=1), 1, faults={("None", 1): large})
+    (found,) = rejected(fellrec_home)
+    assert found["code"] == "FR450" and len(found["clients"]) == 1
+    assert result(fellrec_home)["rounds"][0]["clients_ok"] == 11
