@@ -1,7 +1,7 @@
 """What each client of a node keeps between rounds: its private tensors with their optimiser, and its privacy account.
 
-Every client has a folder of its own. Tensors carry the round they are of, and the last two rounds are kept: a run that
-is resumed a round earlier finds the state of that round, and goes on as if it had never been further.
+Every client has a folder of its own. Tensors carry the round they are of, and the last three rounds are kept: a run that
+is resumed a round or two earlier finds the state of that round, and goes on as if it had never been further.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from common.errors import DataError
 from common.privacy.accountant import Accountant
 from common.privacy.noise import NoiseSettings
 
-KEPT = 2
+KEPT = 3
+"""Rounds: a run goes on before two void rounds, which its clients trained in all the same."""
 ACCOUNT = "account.json"
 _ROUND = re.compile(r"private-(\d+)\.safetensors")
 

@@ -273,11 +273,6 @@ class EvaluateReport:
         )
 
 
-def payload_bytes(record: RecordDict) -> int:
-    """Bytes of the tensors in a message, as they are stored for the wire."""
-    return sum(len(array.data) for arrays in record.array_records.values() for array in arrays.values())
-
-
 def check_adapter(adapter: Adapter, like: Adapter, sender: str) -> None:
     """Refuses an adapter whose names, shapes or values are not what they must be.
 

@@ -137,3 +137,18 @@ def group(
     if unknown:
         raise MessageError(f"field {short(found[unknown[0]])} is unknown", f"{name!r} has {', '.join(keys)}")
     return {key: number(record, f"{name}.{key}", 0, most) for key in keys if key in found or not optional}
+
+
+def message_bytes(record: RecordDict) -> int:
+    """Bytes of a message's content: tensors as they are stored for the wire, text, and eight for each number; no framing."""
+    tensors = sum(len(name) + len(array.data) for own in record.array_records.values() for name, array in own.items())
+    fields = [
+        pair for own in (*record.config_records.values(), *record.metric_records.values()) for pair in own.items()
+    ]
+    return tensors + sum(len(name) + _size(value) for name, value in fields)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(_size(one) for one in value)
+    return len(value.encode()) if isinstance(value, str) else 8

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     from common.low_rank import Adapter
 
+CHECKPOINT_SCHEMA = 2
+"""Of what a checkpoint holds; another one is refused by name."""
+
 KEPT_CHECKPOINTS = 2
 HEADER = 80
 """Bytes that a file says of a tensor, beside its name and content."""
@@ -139,7 +142,7 @@ class RunFolder:
         """
         final = self.path / "checkpoints" / f"round-{round_number:04d}"
         partial = final.with_name(f".{final.name}.{os.getpid()}.part")
-        text = json.dumps({"schema": 1, "round": round_number, **manifest})
+        text = json.dumps({"schema": CHECKPOINT_SCHEMA, "round": round_number, **manifest})
         needed = sum(tensor.nbytes + len(name) + HEADER for name, tensor in tensors.items()) + len(text)
         try:
             shutil.rmtree(partial, ignore_errors=True)
@@ -159,8 +162,11 @@ class RunFolder:
                 f" it takes about {needed:,} bytes, {free:,} are free",
                 f"make room there, then set resume = true to go on after round {round_number - 1}",
             ) from error
-        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(old, ignore_errors=True)
+        # later ones are of void rounds before a resume
+        kept = self._checkpoints()
+        kept = kept[: kept.index(final) + 1]
+        for other in set(self._checkpoints()) - set(kept[-KEPT_CHECKPOINTS:]):
+            shutil.rmtree(other, ignore_errors=True)
 
     def last_checkpoint(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Manifest and tensors of the newest checkpoint, or None.

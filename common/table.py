@@ -29,8 +29,17 @@ def result_table(result: dict[str, Any]) -> list[str]:
         )
         for row in rows
     ]
-    note = ["(generated data: no claim about real users)"] if result["data"]["generated"] else []
-    return lines + note
+    return lines + _notes(result)
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What qualifies every number of the table."""
+    run, notes = result["run"], []
+    if void := run.get("void_rounds", 0):
+        notes.append(f"({void} of {run['rounds']} rounds were void: too few clients answered, and nothing was mixed)")
+    if result["data"]["generated"]:
+        notes.append("(generated data: no claim about real users)")
+    return notes
 
 
 def _click_table(result: dict[str, Any]) -> list[str]:
@@ -58,4 +67,4 @@ def _click_table(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"{privacy['mechanism']} noise: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:.0e} a client"
         )
-    return lines + (["(generated data: no claim about real users)"] if result["data"]["generated"] else [])
+    return lines + _notes(result)

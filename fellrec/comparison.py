@@ -210,6 +210,7 @@ def _of(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         sent = [result["cost"]["client"].get(name) for result in results]
         found[name] = interval(sent).mean if all(one is not None for one in sent) else None
     found["epsilon"] = max(result["privacy"]["epsilon"] or 0.0 for result in results) or None
+    found["void_rounds"] = sum(result["run"].get("void_rounds", 0) for result in results)
     found["seeds"] = sorted(by_seed)
     return found
 

@@ -74,19 +74,19 @@ def _recommenders(
             log.listen(RunMetrics(hosting.registry))
         untrained = origin(config.model, config.seed)
         strategy = FederatedRecommenders(config, folder.name, untrained, Clients(), log, hosting)
-        rounds = Rounds(config, grid, strategy, folder, log)
+        rounds = Rounds(config, grid, strategy, folder, log, began)
         rounds.run()
     mode = "simulation" if strategy.clients.simulated else "deployment"
-    return result_of(config, folder.name, created, mode, time.monotonic() - began, strategy, rounds.course.done)
+    return result_of(config, folder.name, created, mode, rounds.course.seconds(), strategy, rounds.course.done)
 
 
 def _crowd(
     config: RunConfig, grid: Grid, folder: RunFolder, log: EventLog, created: str, began: float
 ) -> dict[str, Any]:
     """One user one client, all of a node's in one message."""
-    rounds = CrowdRounds(config, grid, click_run(config), folder, log)
+    rounds = CrowdRounds(config, grid, click_run(config), folder, log, began)
     rounds.run()
-    return crowd_result(config, folder.name, created, time.monotonic() - began, rounds)
+    return crowd_result(config, folder.name, created, rounds.course.seconds(), rounds)
 
 
 def _folder(config: RunConfig, unique: str) -> RunFolder:

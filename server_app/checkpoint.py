@@ -10,15 +10,15 @@ from torch import Tensor
 
 from common.errors import RunError
 from common.messages import ClientFacts
+from common.run_folder import CHECKPOINT_SCHEMA as SCHEMA
 from server_app.clients import Member
+from server_app.course import Course
 from server_app.strategy import FederatedRecommenders
 
 KINDS = ("mixed", "own")
 
 
-def to_checkpoint(
-    strategy: FederatedRecommenders, rounds: list[dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_checkpoint(strategy: FederatedRecommenders, course: Course) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Manifest (JSON) and tensors of everything that the next round depends on."""
     tensors: dict[str, Tensor] = {}
     members = dict(strategy.everybody())
@@ -36,23 +36,24 @@ def to_checkpoint(
             }
             for client, member in members.items()
         },
-        "rounds": rounds,
+        "rounds": course.done,
+        "seconds": course.seconds(),
     }  # fmt: skip
     return manifest, tensors
 
 
 def from_checkpoint(
-    strategy: FederatedRecommenders, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> list[dict[str, Any]]:
-    """Puts the state back into a fresh strategy; returns the rounds so far.
+    strategy: FederatedRecommenders, course: Course, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Puts the state back into a fresh strategy and a fresh course.
 
     Raises
     ------
     RunError : the checkpoint is of another schema, or its adapters do not fit this run's model.
     """
-    if manifest.get("schema") != 1:
+    if manifest.get("schema") != SCHEMA:
         raise RunError(
-            f"checkpoint has schema {manifest.get('schema')!r}, not 1", "resume with the fellrec that wrote it"
+            f"checkpoint has schema {manifest.get('schema')!r}, not {SCHEMA}", "resume with the fellrec that wrote it"
         )
     for client, kept in manifest["members"].items():
         adapters = {kind: _under(tensors, f"{kind}/{client}/") for kind in KINDS}
@@ -67,7 +68,7 @@ def from_checkpoint(
         strategy.restore(client, member)
     strategy.mixed_average.load_state(_under(tensors, "average-mixed/"))
     strategy.own_average.load_state(_under(tensors, "average-own/"))
-    return list(manifest["rounds"])
+    course.resume(manifest["rounds"], manifest["seconds"])
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from common.errors import RunError
@@ -18,18 +19,35 @@ class Course:
     ----------
     metric : the name of the validation metric in a round's record; higher is better.
     patience : rounds without a better validation after which a run is over; 0 for never.
+    began : when the run began, or went on, by ``time.monotonic``.
 
     Attributes
     ----------
     done : per round what happened, as ``rounds`` of ``result.json``; a round below the quorum is ``void``.
     """
 
-    def __init__(self, metric: str, patience: int, log: EventLog) -> None:
-        self._metric, self._patience, self._log = metric, patience, log
+    def __init__(self, metric: str, patience: int, log: EventLog, began: float) -> None:
+        self._metric, self._patience, self._log, self._began = metric, patience, log, began
+        self._before = 0.0
         self.done: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
         return len(self.done)
+
+    def seconds(self) -> float:
+        """Seconds that the run has taken, those before it was resumed included."""
+        return self._before + time.monotonic() - self._began
+
+    def resume(self, done: list[dict[str, Any]], seconds: float) -> None:
+        """Goes on after the last round that was not void: void ones at the end changed nothing, and are held anew.
+
+        Parameters
+        ----------
+        seconds : what the run had taken at its last checkpoint.
+        """
+        whole = [number for number, record in enumerate(done, 1) if not record["void"]]
+        self.done, self._before = list(done[: max(whole, default=0)]), seconds
+        self._log.write("resumed", round=len(self.done), void=len(done) - len(self.done))
 
     def validated(self, value: float) -> None:
         """Completes the record of the last whole round by what its tensors achieve on validation data."""

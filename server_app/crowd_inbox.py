@@ -11,12 +11,12 @@ from torch import Tensor
 
 from common.click_counts import ClickCounts
 from common.config import GuardConfig
-from common.crowd_messages import CLIENT_METRICS, CrowdReport, SetFacts, message_bytes
+from common.crowd_messages import CLIENT_METRICS, CrowdReport, SetFacts
 from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import LARGEST_VALUE
-from common.record_fields import readable
+from common.record_fields import message_bytes, readable
 from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions, row_norms
 from server_app.crowd_state import CrowdState
 from server_app.inbox import SILENT

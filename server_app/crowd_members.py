@@ -17,10 +17,17 @@ from common.version import app_identity
 
 @dataclass
 class CrowdMember:
-    """One client: its value of each grouping attribute, and the node that hosts it now; None while it is away."""
+    """One client.
+
+    Attributes
+    ----------
+    codes : its value of each grouping attribute. node : that hosts it now; None while it is away.
+    releases : how often it was asked to train, and so may have charged a release to its privacy account.
+    """
 
     codes: tuple[int, ...]
     node: int | None
+    releases: int = 0
 
 
 class CrowdMembers:
@@ -87,20 +94,32 @@ class CrowdMembers:
         # one real node is enough for a federation to be real, whatever the others say
         self.simulated = roster.simulated and (self.simulated or not self._members)
         for client, codes in zip(roster.clients, roster.codes.tolist(), strict=True):
-            self._members[client] = CrowdMember(tuple(codes), node)
+            known = self._members.get(client)
+            self._members[client] = CrowdMember(tuple(codes), node, known.releases if known else 0)
         self._facts[node] = roster.facts
         self._log.write(
             "crowd_joined", clients=len(roster.clients), interactions=roster.facts.interactions,
             train_interactions=roster.facts.train_interactions, dataset=roster.facts.dataset,
         )  # fmt: skip
 
+    def count_release(self, clients: Iterable[str]) -> None:
+        """Notes that these were asked to train."""
+        for client in clients:
+            self._members[client].releases += 1
+
+    def most_releases(self) -> int:
+        """How often any client was asked to train."""
+        return max((member.releases for member in self._members.values()), default=0)
+
     def state(self) -> dict[str, list[int]]:
-        """The clients' groups, for a checkpoint."""
-        return {client: list(member.codes) for client, member in sorted(self._members.items())}
+        """The clients' groups, and at the end of each how often it was asked to train, for a checkpoint."""
+        return {client: [*member.codes, member.releases] for client, member in sorted(self._members.items())}
 
     def restore(self, state: dict[str, list[int]]) -> None:
         """Puts the clients of a checkpoint back; they are away until their nodes report."""
-        self._members = {client: CrowdMember(tuple(codes), None) for client, codes in state.items()}
+        self._members = {
+            client: CrowdMember(tuple(codes), None, releases) for client, (*codes, releases) in state.items()
+        }
 
     def _check(self, roster: CrowdRoster, node: int) -> None:
         if roster.facts.vocabulary != self._click.base.record["set"]["vocabulary"]:

@@ -13,7 +13,7 @@ from common.memory_use import peak_memory
 from common.metrics import balance
 from common.scopes import Scope
 from server_app.crowd_rounds import CrowdRounds
-from server_app.result import run_facts
+from server_app.result import run_facts, void
 
 METRICS = ("auc", "logloss", "precision", "recall", "f1")
 
@@ -27,6 +27,7 @@ def crowd_result(
         "run": run_facts(config, run, created, seconds, "simulation" if rounds.members.simulated else "deployment")
         | {
             "rounds": len(rounds.course),
+            "void_rounds": void(rounds.course.done),
             "clients": len(rounds.members),
             "split": {"on": False, "k": None, "m": None, "layers": None},
         },

@@ -11,13 +11,14 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 
 from common.config import RunConfig
-from common.crowd_messages import CrowdTask, message_bytes
+from common.crowd_messages import CrowdTask
 from common.errors import RunError
 from common.events import EventLog
 from common.metrics import balance
-from common.privacy.budget import release_settings
+from common.privacy.budget import accountant, release_settings
 from common.recommenders.click_build import ClickRun
-from common.run_folder import RunFolder
+from common.record_fields import message_bytes
+from common.run_folder import CHECKPOINT_SCHEMA, RunFolder
 from common.version import app_identity
 from server_app.course import Course
 from server_app.crowd_inbox import CrowdInbox, Harvest
@@ -35,19 +36,21 @@ class CrowdRounds:
     course : what happened so far.
     traffic : per round the bytes to and from one client in the mean, and to one that had its node for itself.
     measured : the final measurement.
-    epsilon : the most that any client's releases have cost; 0 without noise.
+    told_epsilon : the most that any client said its releases have cost; 0 without noise.
     """
 
-    def __init__(self, config: RunConfig, grid: Grid, click: ClickRun, folder: RunFolder, log: EventLog) -> None:
+    def __init__(
+        self, config: RunConfig, grid: Grid, click: ClickRun, folder: RunFolder, log: EventLog, began: float
+    ) -> None:
         self._config, self._grid, self.click, self._folder, self._log = config, grid, click, folder, log
         self.members = CrowdMembers(click, log)
         self._roll_call = RollCall(grid, self.members, config.federation, log)
         self.state = CrowdState(click, config.fedpa)
         self._inbox = CrowdInbox(self.state, list(click.groups.values()), self.members.facts_of, config.guard, log)
-        self.course = Course("auc", config.federation.patience, log)
+        self.course = Course("auc", config.federation.patience, log, began)
         self.traffic: dict[str, list[float]] = {"up": [], "down": [], "down_alone": []}
         self.measured = Harvest()
-        self.epsilon = 0.0
+        self.told_epsilon = 0.0
         # found here, so that noise without a scale is refused before any client is asked
         self.release = release_settings(config.privacy, config.num_server_rounds)
 
@@ -70,6 +73,19 @@ class CrowdRounds:
             course.stop_if_void()
         self._measure()
 
+    @property
+    def epsilon(self) -> float:
+        """The most that any client's releases have cost together, 0 without noise: what clients say, or what they were asked for.
+
+        Asked counts: a client charges a release before it leaves, whether the reply is late, lost, or the round void. None passes
+        its budget.
+        """
+        if self.release is None:
+            return 0.0
+        account = accountant(self._config.privacy)
+        asked = account.epsilon_after(self.release, self.members.most_releases())
+        return max(self.told_epsilon, min(asked, account.max_epsilon))
+
     def quorum(self, invited: int) -> int:
         """How many of the invited must answer: at least one."""
         return max(1, math.ceil(self._config.federation.quorum * invited))
@@ -91,16 +107,17 @@ class CrowdRounds:
         if kept is None:
             return
         manifest, tensors = kept
-        if manifest.get("schema") != 1 or "crowd" not in manifest:
+        if manifest.get("schema") != CHECKPOINT_SCHEMA or "crowd" not in manifest:
             raise RunError("the checkpoint is of another kind of run", "resume with the fellrec that wrote it")
         self.members.restore(manifest["crowd"])
         self.state.restore(tensors)
-        self.course.done, self.traffic, self.epsilon = manifest["rounds"], manifest["traffic"], manifest["epsilon"]
-        self._log.write("resumed", round=len(self.course))
+        self.traffic, self.told_epsilon = manifest["traffic"], manifest["epsilon"]
+        self.course.resume(manifest["rounds"], manifest["seconds"])
 
     def _save(self) -> None:
         manifest = {
-            "crowd": self.members.state(), "rounds": self.course.done, "traffic": self.traffic, "epsilon": self.epsilon
+            "crowd": self.members.state(), "rounds": self.course.done, "traffic": self.traffic,
+            "epsilon": self.told_epsilon, "seconds": self.course.seconds(),
         }  # fmt: skip
         self._folder.save_checkpoint(len(self.course), manifest, self.state.tensors())
 
@@ -116,11 +133,11 @@ class CrowdRounds:
         harvest = self._ask(number, MessageType.TRAIN, nodes, ("valid",))
         answered = time.monotonic()
         void = len(harvest.clients) < quorum
+        self.told_epsilon = max([self.told_epsilon, *harvest.epsilons])
         participants: dict[str, list[int]] = {}
         if not void:
             codes = [self.members[client].codes for client in harvest.clients]
             participants = self.state.step(harvest.upload, codes, harvest.weights)
-            self.epsilon = max([self.epsilon, *harvest.epsilons])
         evaluating = harvest.seconds.get("evaluate", 0.0)
         # Clients measured before they trained: that is the quality of the round before this one.
         self._note_validation(harvest)
@@ -157,6 +174,7 @@ class CrowdRounds:
         )  # fmt: skip
         harvest = self._inbox.take_in(replies, number, parts)
         if kind == MessageType.TRAIN:
+            self.members.count_release(client for clients in nodes.values() for client in clients)
             invited = sum(map(len, nodes.values()))
             self.traffic["down"].append(down / invited)
             self.traffic["down_alone"].append(float(alone))

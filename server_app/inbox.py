@@ -11,8 +11,8 @@ from flwr.app import Message
 from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
-from common.messages import EvaluateReport, TrainReport, check_adapter, payload_bytes
-from common.record_fields import readable
+from common.messages import EvaluateReport, TrainReport, check_adapter
+from common.record_fields import message_bytes, readable
 from server_app.limits import Limits
 
 Report = TypeVar("Report", TrainReport, EvaluateReport)
@@ -64,7 +64,7 @@ class Inbox:
             except FellrecError as error:
                 self.reject(outcome, client, round_number, error)
                 continue
-            outcome.received[client] = payload_bytes(reply.content)
+            outcome.received[client] = message_bytes(reply.content)
             del outcome.failed[client]
         for client in (client for client, why in outcome.failed.items() if why == SILENT):
             self._log.write(

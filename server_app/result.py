@@ -45,7 +45,10 @@ def result_of(
     return {
         "schema": 1,
         "run": run_facts(config, run, created, seconds, mode)
-        | {"rounds": len(rounds), "clients": len(strategy.clients), "split": _split(config, strategy)},
+        | {
+            "rounds": len(rounds), "void_rounds": void(rounds), "clients": len(strategy.clients),
+            "split": _split(config, strategy),
+        },
         "data": _data(strategy.clients),
         "metrics": _metrics(strategy.clients, reports) | {"missing": missing(strategy)},
         "rounds": rounds,
@@ -55,6 +58,11 @@ def result_of(
             "assumptions": ASSUMPTIONS,
         },
     }  # fmt: skip
+
+
+def void(rounds: Iterable[Mapping[str, Any]]) -> int:
+    """How many rounds changed nothing, since too few clients answered."""
+    return sum(bool(record["void"]) for record in rounds)
 
 
 def run_facts(config: RunConfig, run: str, created: str, seconds: float, mode: str) -> dict[str, Any]:

@@ -34,13 +34,19 @@ class Rounds:
     """
 
     def __init__(
-        self, config: RunConfig, grid: Grid, strategy: FederatedRecommenders, folder: RunFolder, log: EventLog
+        self,
+        config: RunConfig,
+        grid: Grid,
+        strategy: FederatedRecommenders,
+        folder: RunFolder,
+        log: EventLog,
+        began: float,
     ) -> None:
         self._config, self._grid, self._strategy, self._folder, self._log = config, grid, strategy, folder, log
         register = ClientRegister(strategy.clients, strategy.newcomer, log)
         self._roll_call = RollCall(grid, register, config.federation, log)
         self._watch = Watch()
-        self.course = Course("recall@10", config.federation.patience, log)
+        self.course = Course("recall@10", config.federation.patience, log, began)
 
     def run(self) -> None:
         """All rounds, then the final measurement.
@@ -61,15 +67,14 @@ class Rounds:
             if len(course):
                 self._roll_call.again()
             self._round(len(course) + 1)
-            self._folder.save_checkpoint(len(course), *to_checkpoint(self._strategy, course.done))
+            self._folder.save_checkpoint(len(course), *to_checkpoint(self._strategy, course))
             course.stop_if_void()
         self._measure()
 
     def _resume(self) -> None:
         kept = self._folder.last_checkpoint() if self._config.resume else None
         if kept is not None:
-            self.course.done = from_checkpoint(self._strategy, *kept)
-            self._log.write("resumed", round=len(self.course))
+            from_checkpoint(self._strategy, self.course, *kept)
 
     def _round(self, number: int) -> None:
         strategy, config = self._strategy, self._config

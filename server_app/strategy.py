@@ -20,8 +20,9 @@ from common.config import RunConfig
 from common.errors import SplitError
 from common.events import EventLog
 from common.low_rank import Adapter
-from common.messages import POOL, EvaluateReport, Task, TrainReport, payload_bytes
+from common.messages import POOL, EvaluateReport, Task, TrainReport
 from common.own_share import SHARES, interpolate
+from common.record_fields import message_bytes
 from common.scopes import Scope
 from common.version import app_identity
 from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions, update_norms
@@ -254,7 +255,7 @@ class FederatedRecommenders(Strategy):
 
     def _messages(self, tasks: Mapping[str, Task], members: Mapping[str, Member], kind: str) -> list[Message]:
         records = {client: task.to_record() for client, task in tasks.items()}
-        payload = {client: payload_bytes(record) for client, record in records.items()}
+        payload = {client: message_bytes(record) for client, record in records.items()}
         self.timeout = self.config.federation.timeout
         if kind == MessageType.TRAIN:
             self.timeout = self.patience.seconds(records, payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from flwr.app import ArrayRecord, Message
 from common.config import from_flat
 from common.errors import ConfigError, FellrecError, ModelError, RunError
 from common.events import read_events
+from common.privacy.budget import accountant
 from common.recommenders.click_build import click_run
+from common.record_fields import message_bytes
 from common.run_folder import RunFolder
 from common.scopes import Scope
 from tests.crowd import crowd_settings, tiny_log
@@ -242,3 +245,47 @@ def test_settings_that_do_not_fit_are_refused_by_name(fellrec_home: Path, overri
     with pytest.raises(FellrecError, match=said) as caught:
         federate(crowd_settings(fellrec_home, **overrides))
     assert isinstance(caught.value, ConfigError)
+
+
+def accounts(home: Path, run: str) -> list[float]:
+    """What each client's own account says, read from its folder."""
+    config = from_flat(crowd_settings(home, privacy__mechanism="laplace", privacy__epsilon=4.0))
+    found = []
+    for path in (home / "clients" / run).glob("*/account.json"):
+        account = accountant(config.privacy)
+        account.restore(json.loads(path.read_text(encoding="utf-8")))
+        found.append(account.epsilon)
+    return found
+
+
+@pytest.mark.parametrize("fault", [silent, broken])
+def test_the_servers_epsilon_counts_void_rounds_and_lost_replies_as_the_clients_do(fellrec_home: Path, fault) -> None:
+    noisy = {"privacy__mechanism": "laplace", "privacy__epsilon": 4.0, "run_name": "noisy", "num_server_rounds": 4}
+    lost = lambda reply: fault(reply) if reply.metadata.message_type == "train" else reply  # noqa: E731
+    settings = crowd_settings(fellrec_home, **noisy, federation__timeout=1.0)
+    federate(settings, 1, faults={("None", 2): lost, ("None", 4): lost})
+    found = result(fellrec_home, "noisy")
+    assert found["run"]["void_rounds"] == 2
+    assert found["privacy"]["epsilon"] == pytest.approx(max(accounts(fellrec_home, "noisy"))) == pytest.approx(4.0)
+
+
+def test_void_rounds_are_held_anew_when_a_run_is_resumed(fellrec_home: Path) -> None:
+    federate(crowd_settings(fellrec_home, run_name="whole", num_server_rounds=4))
+    lost = lambda reply: silent(reply) if reply.metadata.message_type == "train" else reply  # noqa: E731
+    settings = crowd_settings(fellrec_home, run_name="half", num_server_rounds=4, federation__timeout=1.0)
+    with pytest.raises(RunError, match="quorum"):
+        federate(settings, 1, faults={("None", 3): lost, ("None", 4): lost})
+    federate(crowd_settings(fellrec_home, run_name="half", num_server_rounds=4, resume=True), 2)
+    found = result(fellrec_home, "half")
+    assert found["run"]["rounds"] == 4 and found["run"]["void_rounds"] == 0
+    one, other = (result(fellrec_home, run)["metrics"]["test"] for run in ("whole", "half"))
+    assert one == pytest.approx(other, rel=1e-4)
+    assert private(fellrec_home, "half").keys() == private(fellrec_home, "whole").keys()
+
+
+@pytest.mark.parametrize("strategy", ["fedpa", "local"])
+def test_bytes_are_of_the_whole_content_of_a_message(fellrec_home: Path, strategy: str) -> None:
+    """The same definition as of a text recommender's run: ``common.record_fields.message_bytes``."""
+    grid = federate(crowd_settings(fellrec_home, strategy__name=strategy), 1)
+    sent = [message_bytes(m.content) for m in grid.sent if m.metadata.message_type == "train"]
+    assert result(fellrec_home)["cost"]["client"]["bytes_down"] == sum(sent) / len(sent) / CLIENTS

@@ -11,7 +11,9 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 from client_app.memory import Memory
 from common.errors import ConfigError, RunError
 from common.events import read_events
+from common.record_fields import message_bytes
 from common.run_folder import RunFolder
+from common.table import result_table
 from server_app.app import app as server_app
 from tests.federation import InProcessGrid, broken, federate, silent, tiny_dataset, tiny_settings
 
@@ -234,3 +236,33 @@ def test_a_resumed_run_with_other_settings_is_refused(fellrec_home: Path) -> Non
     federate(tiny_settings(fellrec_home, run_name="one"))
     with pytest.raises(RunError, match="'model.temperature' = 0.05, not 0.5"):
         federate(tiny_settings(fellrec_home, run_name="one", resume=True, model__temperature=0.5))
+
+
+def test_void_rounds_are_held_anew_when_a_run_is_resumed(fellrec_home: Path) -> None:
+    """Two void rounds of four stop a run; resumed, it comes to what the unbroken one came to, in four whole rounds."""
+    federate(tiny_settings(fellrec_home, run_name="whole", num_server_rounds=4))
+    faults = {(client, number): broken for client in ("toy-0", "toy-1") for number in (3, 4)}
+    with pytest.raises(RunError, match="quorum"):
+        federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=4), faults=faults)
+    spent = RunFolder.find("half", str(fellrec_home)).last_checkpoint()[0]["seconds"]
+    federate(tiny_settings(fellrec_home, run_name="half", num_server_rounds=4, resume=True))
+    found = result(fellrec_home, "half")
+    assert found["metrics"] == result(fellrec_home, "whole")["metrics"] and found["run"]["seconds"] > spent
+    assert found["run"]["rounds"] == 4 and found["run"]["void_rounds"] == 0 and len(found["rounds"]) == 4
+    unbroken, resumed = adapters(fellrec_home, "whole"), adapters(fellrec_home, "half")
+    assert all(torch.equal(unbroken[c][name], resumed[c][name]) for c in unbroken for name in unbroken[c])
+    kept = RunFolder.find("half", str(fellrec_home)).path / "checkpoints"
+    assert sorted(path.name for path in kept.iterdir()) == ["round-0003", "round-0004"]
+
+
+def test_a_void_round_that_stays_is_told_wherever_the_numbers_are(fellrec_home: Path) -> None:
+    federate(tiny_settings(fellrec_home), faults={("toy-0", 1): broken, ("toy-1", 1): broken})
+    found = result(fellrec_home)
+    assert found["run"]["void_rounds"] == 1 and any("1 of 2 rounds were void" in line for line in result_table(found))
+
+
+def test_bytes_are_of_the_whole_content_of_a_message(fellrec_home: Path) -> None:
+    """The same definition as of a click model's run: ``common.record_fields.message_bytes``."""
+    grid = federate(tiny_settings(fellrec_home, strategy__name="local"))
+    sent = [message_bytes(m.content) for m in grid.sent if m.metadata.message_type == "train"]
+    assert result(fellrec_home)["cost"]["client"]["bytes_down"] == sum(sent) / len(sent)

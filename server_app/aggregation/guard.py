@@ -38,8 +38,8 @@ def row_norms(gradients: Adapter) -> Tensor:
 def proportions(norms: Tensor) -> Tensor:
     """Each norm over the median of the others', float64 [n]; of the middle two of an even number the larger one counts.
 
-    So a single client that sends next to nothing cannot make the others look large. It is 1 for everybody with fewer than :data:`FEWEST` clients, and where most of the others stood still: then there is nothing
-    to measure by.
+    So a single client that sends next to nothing cannot make the others look large. It is 1 for everybody with fewer than
+    :data:`FEWEST` clients, and where most of the others stood still: then there is nothing to measure by.
 
     Raises
     ------

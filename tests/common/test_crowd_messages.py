@@ -6,8 +6,9 @@ import torch
 from flwr.app import RecordDict
 
 from common.click_counts import STEPS, count
-from common.crowd_messages import CrowdReport, CrowdRoster, CrowdScores, CrowdTask, SetFacts, message_bytes
+from common.crowd_messages import CrowdReport, CrowdRoster, CrowdScores, CrowdTask, SetFacts
 from common.errors import MessageError
+from common.record_fields import message_bytes
 
 FACTS = SetFacts("toy", "d" * 8, "v" * 8, 5, 40, 20, True, "60/20/20")
 

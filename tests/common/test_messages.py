@@ -18,9 +18,9 @@ from common.messages import (
     Task,
     TrainReport,
     check_adapter,
-    payload_bytes,
 )  # fmt: skip
 from common.metrics import METRICS
+from common.record_fields import message_bytes
 
 ADAPTER = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4)}
 RANKING = Ranking(5, {name: place / 10 for place, name in enumerate(METRICS)})
@@ -60,9 +60,10 @@ def test_roster_and_hello() -> None:
     assert Hello.from_record(Hello("app").to_record()) == Hello("app")
 
 
-def test_payload_bytes_counts_every_tensor_of_every_record() -> None:
-    alone, both = (payload_bytes(Task("a", "r", "c", 1, ADAPTER, own).to_record()) for own in (None, ADAPTER))
-    assert alone >= (6 + 4) * 4 and both == 2 * alone
+def test_bytes_are_of_every_tensor_text_and_number() -> None:
+    alone, both = (message_bytes(Task("a", "r", "c", 1, ADAPTER, own).to_record()) for own in (None, ADAPTER))
+    fields = len("app" + "a" + "run" + "r" + "client" + "c" + "server-round" + "learning-rate") + 2 * 8
+    assert alone - fields == both - alone and both - alone >= (6 + 4) * 4
 
 
 def report_record(**changes: object) -> RecordDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from server_app.course import Course
 
 
 def course(folder: Path, values: list[float | None], patience: int = 0) -> Course:
-    found = Course("auc", patience, EventLog(folder / "log"))
+    found = Course("auc", patience, EventLog(folder / "log"), time.monotonic())
     for number, value in enumerate(values, 1):
         found.done.append({"round": number, "void": value is None, "auc": None, "clients_failed": {"a": "silent"}})
         if value is not None:
@@ -46,3 +47,12 @@ def test_two_void_rounds_in_a_row_stop_it_and_name_who_failed(tmp_path: Path) ->
     course(tmp_path, [None, 0.5, None]).stop_if_void()
     with pytest.raises(RunError, match=r"in rounds 2 to 3: 1 failed, \{'a': 'silent'\} among them"):
         course(tmp_path, [0.5, None, None]).stop_if_void()
+
+
+def test_a_resumed_run_goes_on_after_its_last_whole_round_and_counts_all_its_seconds(tmp_path: Path) -> None:
+    done = course(tmp_path, [0.5, None, 0.6, None, None]).done
+    found = Course("auc", 0, EventLog(tmp_path / "log"), time.monotonic())
+    found.resume(done, 100.0)
+    assert [record["round"] for record in found.done] == [1, 2, 3] and found.seconds() >= 100.0
+    found.resume([record for record in done if record["void"]], 0.0)
+    assert not len(found)
