@@ -7,13 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.cut import FAMILIES, Cut, client_side, resolve, server_side, whole_name
+from common.cut import FAMILIES, Cut, client_side, cost, resolve, server_side, whole_name, write_sides
 from common.cut.skeleton import without_pooler
 from common.cut.tensors import stored_tensors
+from common.cut.weights import WHOLE_FILE
 from common.errors import ModelError
-from tests.common.cut.tiny import CAUSAL, LAYERS, batch, load_whole, real_positions, save_tiny, tiny_config
+from tests.common.cut.tiny import (
+    CAUSAL,
+    LAYERS,
+    batch,
+    edit_config,
+    load_whole,
+    real_positions,
+    save_tiny,
+    tiny_config,
+)
 
 CUTS = [Cut(k, m) for k, m in itertools.product(range(3), range(3))]
 
@@ -64,6 +75,39 @@ def test_logits_and_loss_equal_the_whole_models(tmp_path: Path, family: str, tie
     assert torch.equal(found.logits[real], expected.logits[real])
     assert torch.equal(found.loss, expected.loss)
     assert (client.get_output_embeddings().weight is client.get_input_embeddings().weight) == tied
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_head_stored_apart_is_not_tied_though_the_configuration_says_so(tmp_path: Path, family: str) -> None:
+    folder = save_tiny(family, tmp_path / "model", causal=True, tie_word_embeddings=False)
+    edit_config(folder, tie_word_embeddings=True)
+    whole, inputs = load_whole(folder, causal=True), batch("right")
+    sides = write_sides(folder, Cut(1, 1), tmp_path / "sides")
+    real = real_positions(inputs)
+    expected = whole(**inputs).logits[real]
+    for below, middle in ((folder, folder), sides):
+        client = client_side(below, Cut(1, 1), server_side(middle, Cut(1, 1)), causal=True).requires_grad_(False)
+        client.tie_weights()
+        assert torch.equal(client(**inputs).logits[real], expected)
+    apart = tiny_config(family, tie_word_embeddings=False)
+    assert cost(folder, Cut(1, 1), causal=True) == cost(apart, Cut(1, 1), causal=True)
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "table"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_of_two_tied_weights_either_may_be_stored(tmp_path: Path, family: str, lacking: str) -> None:
+    folder = save_tiny(family, tmp_path / "model", causal=True, tie_word_embeddings=True)
+    stored = load_file(folder / WHOLE_FILE)
+    table = "transformer.wte.weight" if family == "gpt2" else "model.embed_tokens.weight"
+    if lacking == "table":
+        stored["lm_head.weight"] = stored.pop(table)
+    else:
+        stored["lm_head.weight"] = stored[table].clone()
+    save_file(stored, folder / WHOLE_FILE, metadata={"format": "pt"})
+    inputs = batch("none")
+    client, _ = joined(folder, Cut(1, 1), causal=True)
+    assert torch.equal(client(**inputs).logits, load_whole(folder, True)(**inputs).logits)
+    assert client.get_output_embeddings().weight is client.get_input_embeddings().weight
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -50,6 +51,13 @@ def save_tiny(
             parameter.add_(torch.randn(parameter.shape) * 0.2)
     model.save_pretrained(folder, max_shard_size=shard)
     return folder
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    """Writes fields into a saved model's ``config.json``; None takes one away."""
+    file = folder / "config.json"
+    fields = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
 
 
 def load_whole(
