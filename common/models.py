@@ -65,7 +65,7 @@ def resolve(name: str) -> Path:
 
 
 def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The backbone in ``folder``, in evaluation mode, without a pooler: only its hidden states are used.
+    """The backbone in ``folder``, in evaluation mode, without pooler and cache: only its hidden states are used.
 
     Raises
     ------
@@ -86,6 +86,7 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
         raise ModelError(f"the model in {str(folder)!r} is an encoder-decoder", "use an encoder or a causal model")
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
+    backbone.config.use_cache = False
     return backbone.eval()
 
 

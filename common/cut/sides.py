@@ -24,6 +24,7 @@ from common.cut.slot import Trunk, TrunkSlot, watch_calls
 from common.cut.ties import settle_ties
 from common.cut.trunk import NoPositions, PassThrough, ServerTrunk
 from common.cut.weights import read_weights
+from common.dropout import without_dropout
 from common.errors import ModelError
 
 GENERATION_FILE = "generation_config.json"
@@ -74,7 +75,7 @@ def client_side(
 def server_side(
     folder: Path | str, cut: Cut, dtype: torch.dtype = torch.float32, attn_implementation: str | None = None
 ) -> ServerTrunk:
-    """The server's side: the middle layers, frozen and in evaluation mode.
+    """The server's side: the middle layers, frozen, without dropout, and in evaluation mode.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def server_side(
             base.set_submodule(path, replacement)
     trunk = ServerTrunk(base, family)
     _load(trunk, folder, "server", cut, config, False, dtype)
-    return trunk.requires_grad_(False).eval()
+    return without_dropout(trunk).requires_grad_(False).eval()
 
 
 def _load(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from common.adapters.lora import LoraSettings, add_lora, initial_a, train_fully, trainable_shapes
@@ -28,7 +27,7 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: Gener
 
     With a ``cut`` it is the client's side: the middle layers are neither read nor allocated, and their place is taken by
     a slot that ``common.cut.set_trunk`` fills. Its trained tensors have the names and the start of the whole model's.
-    A frozen base has no dropout of its own: there is nothing in it to regularise, and hosted layers draw none.
+    A frozen base has no dropout of its own, see :func:`common.dropout.without_dropout`.
 
     Raises
     ------
@@ -41,9 +40,6 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: Gener
     if model.checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
     if model.adapter == "lora":
-        for module in backbone.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
         backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
     else:
         backbone = train_fully(backbone)

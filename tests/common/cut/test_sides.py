@@ -18,6 +18,7 @@ from common.errors import ModelError
 from tests.common.cut.tiny import (
     CAUSAL,
     LAYERS,
+    PUBLISHED_DROPOUT,
     batch,
     edit_config,
     load_whole,
@@ -218,20 +219,12 @@ def test_server_is_frozen_and_client_is_not(tiny) -> None:
     assert not client.training and not server.training
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "modernbert"])
-def test_embedding_dropout_is_the_clients_alone(tmp_path: Path, family: str) -> None:
-    noisy = {
-        "bert": {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.0},
-        "gpt2": {"embd_pdrop": 0.5, "resid_pdrop": 0.0, "attn_pdrop": 0.0},
-        "modernbert": {"embedding_dropout": 0.5},
-    }
-    folder = save_tiny(family, tmp_path / "model", **noisy[family])
-    server = server_side(folder, Cut(1, 1))
-    for module in server.modules():
-        if isinstance(module, torch.nn.Dropout) and family == "bert":
-            module.p = 0.0  # a layer's own dropout
-    hidden = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(server.train()(hidden), server.eval()(hidden))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_hosted_layers_have_no_dropout_even_in_training_mode(tmp_path: Path, family: str) -> None:
+    server = server_side(save_tiny(family, tmp_path / "model", **PUBLISHED_DROPOUT[family]), Cut(1, 1))
+    hidden = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 8, dtype=torch.long)
+    assert torch.equal(server.train()(hidden, mask), server.eval()(hidden, mask))
 
 
 def test_sharded_and_headful_checkpoints(tmp_path: Path) -> None:
