@@ -72,7 +72,8 @@ def family_of(config: PreTrainedConfig) -> Family:
 
     Raises
     ------
-    ModelError : the architecture is not in :data:`FAMILIES`, is quantised, or is one half of an encoder-decoder.
+    ModelError : the architecture is not in :data:`FAMILIES`, is quantised, is one half of an encoder-decoder, or turns
+        positions by what it has read before.
     """
     _check_known(config.model_type)
     if getattr(config, "quantization_config", None):
@@ -80,6 +81,13 @@ def family_of(config: PreTrainedConfig) -> Family:
     for flag in ("is_encoder_decoder", "add_cross_attention"):
         if getattr(config, flag, False):
             raise ModelError(f"{flag} is True: layers that read a second input cannot be hosted", "use a plain model")
+    for kind in _rotary_kinds(config):
+        if "dynamic" in kind or kind == "longrope":
+            raise ModelError(
+                f"rope_type is {kind!r}: its frequencies follow the longest sequence of a batch and stay in the model,"
+                " but hosted layers are shared by clients",
+                "set 'split.on' to false, or use a model with 'default', 'linear', 'yarn' or 'llama3'",
+            )
     return FAMILIES[config.model_type]
 
 
@@ -112,6 +120,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{str(path)!r} holds a {type(value).__name__}, not an object", "fetch the model again")
     return value
+
+
+def _rotary_kinds(config: PreTrainedConfig) -> set[str]:
+    """How rotary embeddings are scaled: one kind, or one for each type of attention."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    parts = [parameters, *(part for part in parameters.values() if isinstance(part, dict))]
+    return {str(part["rope_type"]) for part in parts if "rope_type" in part}
 
 
 def _check_known(model_type: object) -> None:

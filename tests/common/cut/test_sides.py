@@ -133,6 +133,33 @@ def test_positions_given_by_the_caller_reach_the_hosted_layers(tiny, family: str
     assert not torch.equal(whole(inputs["input_ids"]).last_hidden_state, whole(**inputs).last_hidden_state)
 
 
+VARIANTS = [
+    ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}}),
+    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8,
+                                   "rope_theta": 500.0}}),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "rope_theta": 500.0,
+                                   "high_freq_factor": 4.0, "original_max_position_embeddings": 8}}),
+    ("gemma2", {"final_logit_softcapping": 0.5, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 3}),
+    ("gemma3_text", {"use_bidirectional_attention": True, "final_logit_softcapping": 0.5}),
+    ("gemma2", {"use_bidirectional_attention": True}),
+    ("gpt2", {"reorder_and_upcast_attn": True, "scale_attn_by_inverse_layer_idx": True}),
+    ("bert", {"is_decoder": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)
+def test_variants_within_a_family_are_exact(tmp_path: Path, family: str, changes: dict) -> None:
+    causal = family in CAUSAL and not changes.get("use_bidirectional_attention")
+    folder = save_tiny(family, tmp_path / "model", causal, **changes)
+    whole = load_whole(folder, causal)
+    for cut in (Cut(1, 1), Cut(2, 0)):
+        client, _ = joined(folder, cut, causal)
+        for padding in ("left", "right"):
+            inputs = batch(padding)
+            real = real_positions(inputs)
+            assert torch.equal(client(**inputs)[0][real], whole(**inputs)[0][real]), (cut, padding)
+
+
 @pytest.mark.parametrize("padding", ["right", "none"])
 def test_global_attention_reaches_the_hosted_layers(tiny, padding: str) -> None:
     whole = load_whole(tiny("longformer"))
