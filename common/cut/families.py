@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from common.errors import ModelError
+from common.models import load_config
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,29 @@ def family_of(config: PreTrainedConfig) -> Family:
     return FAMILIES[config.model_type]
 
 
+def check_writes(config: PreTrainedConfig) -> None:
+    """Refuses what cannot be asked for words: a model that reads the tokens it is to write, or a second input.
+
+    Raises
+    ------
+    ModelError : it is a masked language model's configuration, of both directions, or an encoder-decoder's.
+    """
+    family = FAMILIES.get(config.model_type)
+    hint = "use a causal model, or 'model.recommender' = 'encoder'"
+    if config.is_encoder_decoder:
+        raise ModelError(f"{config.model_type!r} is an encoder-decoder: it has no language model head by itself", hint)
+    if family is not None and not family.causal and not getattr(config, "is_decoder", False):
+        raise ModelError(f"{config.model_type!r} has no causal head: it attends in both directions", hint)
+    if getattr(config, "use_bidirectional_attention", False):
+        raise ModelError("use_bidirectional_attention is True: such a model cannot write", hint)
+
+
+def reads_back_only(config: PreTrainedConfig) -> bool:
+    """Whether a model is known to let a token read only those before it."""
+    family = FAMILIES.get(config.model_type)
+    return family is not None and family.causal and not getattr(config, "use_bidirectional_attention", False)
+
+
 def read_config(folder: Path | str) -> PreTrainedConfig:
     """The configuration of the whole model, from a model folder or from either side's folder.
 
@@ -98,12 +121,8 @@ def read_config(folder: Path | str) -> PreTrainedConfig:
     ------
     ModelError : there is no readable ``config.json``, or the architecture is unknown.
     """
-    raw = read_json(Path(folder) / "config.json")
-    _check_known(raw.get("model_type"))
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise ModelError(f"config.json in {str(folder)!r} is no configuration of a {raw['model_type']!r}") from error
+    _check_known(read_json(Path(folder) / "config.json").get("model_type"))
+    return load_config(Path(folder))
 
 
 def read_json(path: Path) -> dict[str, Any]:

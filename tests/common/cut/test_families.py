@@ -67,5 +67,5 @@ def test_a_broken_configuration_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_values_of_the_wrong_type_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "many"}))
-    with pytest.raises(ModelError, match="no configuration of a 'llama'"):
+    with pytest.raises(ModelError, match="config.json in .* cannot be read.*hidden_size"):
         read_config(tmp_path)

@@ -164,7 +164,7 @@ def test_flops_count_the_matrix_products_of_a_step_and_leave_no_gradient() -> No
         ({"pooling": "max"}, "pooling is 'max'"),
         ({"recency": 0.0}, "recency is 0.0"),
         ({"recency": 1.5}, "recency is 1.5"),
-        ({"max_tokens": 9, "item_tokens": 8}, "max_tokens is 9"),
+        ({"max_tokens": 9, "item_tokens": 8}, "'model.max-tokens' = 9, .*lower 'model.item-tokens'"),
         ({"max_tokens": 67}, "the model reads 66"),
     ],
 )
