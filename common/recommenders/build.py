@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from common.adapters.lora import LoraSettings, add_lora, initial_a, train_fully, trainable_shapes
-from common.config import GenerateConfig, ModelConfig
+from common.config import GenerateConfig, ModelConfig, RunConfig
 from common.cut import Cut, client_side, read_config
 from common.cut.families import check_writes
 from common.cut.skeleton import without_pooler
@@ -69,7 +69,7 @@ def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER) -> A
     }
 
 
-def check(model: ModelConfig, cut: Cut | None = None, generate: GenerateConfig = PAPER) -> None:
+def check(config: RunConfig) -> None:
     """Refuses a model that :func:`build` would, by its configuration and tokenizer alone: no weight is read.
 
     Raises
@@ -77,9 +77,9 @@ def check(model: ModelConfig, cut: Cut | None = None, generate: GenerateConfig =
     ModelError : the model cannot be found, cut or adapted, is of the wrong kind, or has another model's tokenizer.
     ConfigError : the text settings do not fit the model.
     """
-    if cut is not None:
-        cut.check(read_config(resolve(model.name)))
-    _shapes(model, 0, generate)
+    if config.split.on:
+        Cut(config.split.k, config.split.m).check(read_config(resolve(config.model.name)))
+    _shapes(config.model, 0, config.generate)
 
 
 def causal(model: ModelConfig) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from common.config import ModelConfig
+from common.config import ModelConfig, RunConfig, SplitConfig
 from common.cut import Cut
 from common.errors import ConfigError, ModelError
 from common.recommenders import build as module
@@ -59,7 +59,8 @@ def bidirectional(folder: Path, kind: str = "bert", **changes: object) -> Path:
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_a_masked_language_model_cannot_be_asked_for_words(tmp_path: Path, kind: str, cut: Cut | None) -> None:
     model = ModelConfig(recommender="generative", name=str(bidirectional(tmp_path, kind)), max_tokens=60, item_tokens=4)
-    for make in (lambda: build(model, 0, cut), lambda: check(model, cut), lambda: origin(model, 0)):
+    config = RunConfig(model=model, split=SplitConfig(on=cut is not None))
+    for make in (lambda: build(model, 0, cut), lambda: check(config), lambda: origin(model, 0)):
         with pytest.raises(ModelError, match=f"'{kind}' has no causal head"):
             make()
 
@@ -127,11 +128,11 @@ def test_a_prompt_that_does_not_fit_is_told_in_the_settings_names_and_without_we
     (folder / "model.safetensors").write_bytes(b"not to be opened")
     model = ModelConfig(recommender=recommender, name=str(folder), **{"max_tokens": 400, "lora_rank": 2} | changes)
     with pytest.raises(ConfigError, match=said):
-        check(model, Cut(1, 1))
+        check(RunConfig(model=model))
 
 
 def test_a_check_refuses_a_cut_that_the_model_does_not_have(tmp_path: Path) -> None:
     model = ModelConfig(name=str(tiny_model(tmp_path)), max_tokens=48, item_tokens=8)
-    check(model, Cut(1, 1))
+    check(RunConfig(model=model, split=SplitConfig(k=1)))
     with pytest.raises(ModelError, match="nearest cut"):
-        check(model, Cut(3, 1))
+        check(RunConfig(model=model, split=SplitConfig(k=3)))
