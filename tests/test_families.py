@@ -12,6 +12,7 @@ from client_app.link import LinkSettings, SplitLink
 from client_app.trunk import RemoteTrunk
 from common.config import GenerateConfig, from_flat
 from common.cut import FAMILIES, Cut, read_config, server_side, set_trunk, whole_name
+from common.models import DTYPES
 from common.recommenders.build import build
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import trained_state
@@ -73,24 +74,24 @@ GENERATE = GenerateConfig(instruction="Go.")
 SIDES = [(family, "encoder") for family in sorted(FAMILIES)] + [(family, "generative") for family in CAUSAL]
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["values kept", "values computed anew"])
+@pytest.mark.parametrize("frugal", [False, True], ids=["fp32", "bf16 and checkpointing"])
 @pytest.mark.parametrize(("family", "kind"), SIDES)
 def test_training_mode_with_published_dropout_is_that_of_the_whole_model(
-    family: str, kind: str, checkpointing: bool, tmp_path: Path
+    family: str, kind: str, frugal: bool, tmp_path: Path
 ) -> None:
     folder = saved(family, False, tmp_path / "model", kind == "generative", **PUBLISHED_DROPOUT[family])
     targets = TARGETS.get(family, "q_proj,v_proj" if family in CAUSAL else "query,value")
     model = from_flat({
         "model.recommender": kind, "model.name": str(folder), "model.max-tokens": 96, "model.item-tokens": 8,
         "model.lora-targets": targets, "model.lora-rank": 2, "split.on": False,
-        "model.checkpointing": checkpointing,
+        "model.checkpointing": frugal, "model.dtype": "bf16" if frugal else "fp32",
     }).model  # fmt: skip
     cut, config, rate = Cut(1, 1), read_config(folder), 0.01
     catalogue = tiny_dataset("toy").catalogue
     whole = build(model, 0, generate=GENERATE)
     settings = HostSettings("test", "", cut.k, cut.m, config.hidden_size, HostedLora(tuple(targets.split(",")), 2))
     host = SplitHost(
-        server_side(folder, cut), settings, tmp_path / "state",
+        server_side(folder, cut, DTYPES[model.dtype]), settings, tmp_path / "state",
         whole_name=lambda path: whole_name(path, "server", cut, config, kind == "generative"),
     )  # fmt: skip
     started = trained_state(whole)
