@@ -79,14 +79,20 @@ def load_config(folder: Path) -> PreTrainedConfig:
 
     Raises
     ------
-    ModelError : there is no ``config.json`` of such an architecture.
+    ModelError : there is no ``config.json`` of such an architecture, or it asks for what transformers passes over.
     """
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, StrictDataclassError) as error:
         hint = "fellrec reads models that transformers knows; fetch the model again"
         told = " ".join(str(error).split())
         raise ModelError(f"config.json in {str(folder)!r} cannot be read: {told}", hint) from error
+    # BERT and its like computed it once; their weights for it are dropped without a word
+    if str(kind := getattr(config, "position_embedding_type", None)).startswith("relative_key"):
+        raise ModelError(
+            f"position_embedding_type is {kind!r}: transformers does not compute it any more", "use another model"
+        )
+    return config
 
 
 def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:

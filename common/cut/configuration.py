@@ -14,8 +14,8 @@ from common.cut.families import read_config
 UNESSENTIAL = frozenset({
     "architectures", "attn_implementation", "bos_token_id", "chunk_size_feed_forward", "cls_token_id", "dtype",
     "eos_token_id", "finetuning_task", "gradient_checkpointing", "id2label", "initializer_factor", "initializer_range",
-    "label2id", "name_or_path", "output_attentions", "output_hidden_states", "problem_type", "return_dict", "sep_token_id",
-    "task_specific_params", "torch_dtype", "transformers_version", "use_cache",
+    "label2id", "name_or_path", "output_attentions", "output_hidden_states", "position_embedding_type",
+    "problem_type", "return_dict", "sep_token_id", "task_specific_params", "torch_dtype", "transformers_version", "use_cache",
 })  # fmt: skip
 """How a model was saved, made, or is to be asked: none of it changes a hidden state."""
 

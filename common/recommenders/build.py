@@ -114,10 +114,11 @@ def _recommender(backbone: PreTrainedModel, model: ModelConfig, generate: Genera
 
 def _backbone(model: ModelConfig, cut: Cut | None) -> PreTrainedModel:
     folder, dtype = resolve(model.name), DTYPES[model.dtype]
+    config = load_config(folder)
     if cut is not None:
         return client_side(folder, cut, causal=causal(model), dtype=dtype)
     if causal(model):
-        check_writes(load_config(folder))
+        check_writes(config)
         return load_causal(folder, dtype, model.quantise)
     return load_encoder(folder, dtype)
 

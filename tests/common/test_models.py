@@ -11,8 +11,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from common import models
+from common.config import ModelConfig
+from common.cut import read_config
 from common.errors import ModelError
-from common.models import declared_pooling, load_causal, load_encoder, load_tokenizer, resolve
+from common.models import declared_pooling, load_causal, load_config, load_encoder, load_tokenizer, resolve
+from common.recommenders.build import build
+from tests.common.cut.tiny import edit_config
 from tests.common.recommenders.tiny import bert, tokenizer
 
 
@@ -146,6 +150,17 @@ def test_a_pooling_that_is_not_followed_is_refused_instead_of_passed_over(tmp_pa
     (tmp_path / "1_Pooling" / "config.json").write_text(text)
     with pytest.raises(ModelError, match=said):
         declared_pooling(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["relative_key", "relative_key_query"])
+def test_positions_that_transformers_passes_over_are_refused(folder: Path, kind: str) -> None:
+    assert load_config(folder).model_type == "bert"
+    edit_config(folder, position_embedding_type="absolute")
+    assert load_config(folder).model_type == "bert"
+    edit_config(folder, position_embedding_type=kind)
+    for read in (load_config, read_config, lambda where: build(ModelConfig(name=str(where)), 0)):
+        with pytest.raises(ModelError, match=f"position_embedding_type is '{kind}'"):
+            read(folder)
 
 
 SMALL = {
