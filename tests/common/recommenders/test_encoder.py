@@ -171,3 +171,9 @@ def test_flops_count_the_matrix_products_of_a_step_and_leave_no_gradient() -> No
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recommender(**settings)
+
+
+def test_recency_is_not_passed_over_where_the_first_token_is_taken() -> None:
+    settings = EncoderSettings(max_tokens=32, item_tokens=8, recency=0.5)
+    with pytest.raises(ConfigError, match="'model.recency' = 0.5 weighs a mean.*'model.pooling' to 'mean'"):
+        EncoderRecommender(longformer(), tokenizer(), settings)
