@@ -15,7 +15,7 @@ from client_app.link import LinkSettings, SplitLink
 from client_app.trunk import RemoteTrunk
 from common.certificates import read_authorities, read_pair
 from common.config import RunConfig, Value
-from common.cut import digest, set_trunk
+from common.cut import config_digest, digest, set_trunk
 from common.errors import ConfigError, MessageError
 from common.messages import Task
 from common.models import resolve
@@ -105,8 +105,10 @@ class Hosted:
             )
         self._backbone, self._doors = backbone, task.doors
         self._root, self._pair = _certificates(node)
+        folder = resolve(config.model.name)
         self._settings = LinkSettings(
-            digest=digest(resolve(config.model.name)),
+            digest=digest(folder),
+            config=config_digest(folder),
             k=config.split.k,
             m=config.split.m,
             hidden_size=backbone.config.hidden_size,

@@ -31,7 +31,8 @@ class LinkSettings:
 
     Attributes
     ----------
-    digest, k, m, hidden_size : of the model and its cut; a service that hosts another one refuses.
+    digest, config, k, m, hidden_size : of the model, its weights' and its configuration's digest, and of its cut; a
+        service that hosts another one refuses.
     codec : of hidden states and gradients, both ways.
     training : whether the link trains; inference needs no open round.
     reply_seconds : to wait for one reply. attempts : in a row without success, before giving up.
@@ -48,6 +49,7 @@ class LinkSettings:
     attempts: int = 60
     first_wait: float = 0.05
     longest_wait: float = 1.0
+    config: str = ""
 
 
 class SplitLink:
@@ -333,8 +335,8 @@ class SplitLink:
                     self._channel = self._open_channel()
                 own = self.settings
                 hello = pb.Hello(
-                    protocol=PROTOCOL, digest=own.digest, k=own.k, m=own.m, hidden_size=own.hidden_size,
-                    codec=own.codec.number, training=own.training,
+                    protocol=PROTOCOL, digest=own.digest, config=own.config, k=own.k, m=own.m,
+                    hidden_size=own.hidden_size, codec=own.codec.number, training=own.training,
                 )  # fmt: skip
                 stream = Stream(self._channel, self._token, hello, own.reply_seconds, self._count)
                 if own.training:

@@ -415,6 +415,11 @@ def _refuse_recommender_conflicts(config: RunConfig) -> None:
         )
     if model.quantise != "none" and not generative:
         raise ConfigError(f"'model.quantise' = {model.quantise!r} is for causal models", "set it to 'none'")
+    if model.adapter == "full" and model.dtype != "fp32":
+        raise ConfigError(
+            f"'model.dtype' = {model.dtype!r} with 'model.adapter' = 'full': what is trained is kept in full precision",
+            "set 'model.dtype' to 'fp32', or 'model.adapter' to 'lora'",
+        )
     if generative and model.positions == "recformer":
         raise ConfigError("'model.positions' = 'recformer' is for encoders", "set it to 'model'")
     if generative and config.train.freeze_items_from:

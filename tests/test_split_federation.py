@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from client_app import hosted
 from client_app.client import recommender_for
+from common.errors import RunError
 from common.run_folder import RunFolder
+from tests.common.cut.tiny import edit_config
 from tests.federation import broken, federate, silent, tiny_dataset, tiny_settings
 from tests.test_federation import adapters, claim, events, poison, result
 
@@ -85,6 +88,21 @@ def test_a_resumed_split_run_gives_the_numbers_of_the_unbroken_one(fellrec_home:
     assert all(
         torch.equal(unbroken[client][name], resumed[client][name]) for client in unbroken for name in unbroken[client]
     )
+
+
+@pytest.mark.parametrize("field", ["layer_norm_eps", "hidden_act"])
+def test_a_client_whose_model_computes_something_else_is_refused(
+    fellrec_home: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    settings = tiny_settings(fellrec_home, split__on=True)
+    other = fellrec_home / "other"
+    shutil.copytree(fellrec_home / "model", other)
+    edit_config(other, **{field: {"layer_norm_eps": 0.1, "hidden_act": "relu"}[field]})
+    monkeypatch.setattr(hosted, "resolve", lambda name: other)
+    with pytest.raises(RunError, match="quorum"):
+        federate(settings)
+    said = {event["reason"] for event in events(fellrec_home, "rejected")}
+    assert said and all("config is" in reason and "config.json differs" in reason for reason in said)
 
 
 def test_tokens_are_in_no_file_of_the_run(fellrec_home: Path) -> None:

@@ -26,6 +26,8 @@ CHANGES = {
     "no projection": {"model__projection": False},
     "first token": {"model__pooling": "first"},
     "recency": {"model__recency": 0.5},
+    "half precision": {"model__dtype": "bf16"},
+    "item and key/value embeddings in half precision": {"model__dtype": "bf16", "model__positions": "recformer"},
     "full fine-tuning": {"model__adapter": "full"},
     "Dirichlet": {"data__partition": "dirichlet"},
     "one user per client": {"data__partition": "user", "data__sets": "toy:3"},
@@ -62,7 +64,17 @@ def _first_adapter(home: Path, run: str) -> dict[str, torch.Tensor]:
     return folder.load_adapter(sorted(path.stem for path in (folder.path / "adapters").iterdir())[0])
 
 
-@pytest.mark.parametrize("change", ["item and key/value embeddings", "product merge", "no projection", "recency"])
+SPLIT = [
+    "item and key/value embeddings",
+    "product merge",
+    "no projection",
+    "recency",
+    "half precision",
+    "item and key/value embeddings in half precision",
+]
+
+
+@pytest.mark.parametrize("change", SPLIT)
 def test_the_split_changes_no_number_under_other_settings_either(fellrec_home: Path, change: str) -> None:
     for on in (False, True):
         federate(tiny_settings(fellrec_home, run_name=f"split-{on}", split__on=on, **CHANGES[change]))

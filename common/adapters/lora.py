@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from common.dropout import without_dropout
 from common.errors import ConfigError, ModelError
 
 
@@ -45,7 +46,8 @@ class LoraSettings:
 
 
 def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also: Sequence[str] = ()) -> PeftModel:
-    """The backbone, frozen, with adapters: A drawn from ``seed``, B zero, so that it starts as it was.
+    """The backbone, frozen and without dropout of its own, with adapters: A drawn from ``seed``, B zero, so that it
+    starts as it was.
 
     A's values depend on the seed and on the layer's name only, not on which other layers the model holds: all clients
     start alike, and so do the two sides of a cut model. ``also`` names modules that are trained in full beside the
@@ -60,7 +62,7 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
         r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout,
         target_modules=targets or None, modules_to_save=list(also) or None, init_lora_weights=True,
     )  # fmt: skip
-    linear = _linear_layers(backbone)
+    linear = _linear_layers(without_dropout(backbone))
     unknown = [name for name in targets if name not in linear]
     if unknown:
         raise ModelError(f"lora target {unknown[0]!r} is no linear layer of this model", _choices(linear))

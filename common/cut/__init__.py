@@ -10,10 +10,11 @@ is already named as a part of the whole model's adapter.
 
 from __future__ import annotations
 
+from common.cut.configuration import config_digest
 from common.cut.costs import cost
 from common.cut.families import FAMILIES, Family, family_of, read_config
 from common.cut.folder import write_sides
-from common.cut.manifests import Manifest, check_pair, digest, manifest, read_manifest
+from common.cut.manifests import Manifest, digest, manifest, read_manifest
 from common.cut.names import owner, side_name, whole_name
 from common.cut.point import Cut, Side
 from common.cut.sides import client_side, server_side
@@ -30,8 +31,8 @@ __all__ = [
     "ServerTrunk",
     "Side",
     "TrunkSlot",
-    "check_pair",
     "client_side",
+    "config_digest",
     "cost",
     "digest",
     "family_of",

@@ -11,12 +11,15 @@ from common.cut.families import read_config
 from common.cut.names import owner
 from common.cut.point import Cut
 from common.cut.skeleton import skeleton
+from common.cut.ties import settle_ties
 
 
 def cost(
     model: Path | str | PreTrainedConfig, cut: Cut, causal: bool = False, dtype: torch.dtype = torch.float32
 ) -> dict[str, dict[str, int]]:
     """Base weights of each side and of the whole model; tied weights count once. Nothing is loaded.
+
+    A folder tells also whether weights that its configuration ties are stored apart, and so count twice.
 
     Parameters
     ----------
@@ -35,7 +38,10 @@ def cost(
     config = model if isinstance(model, PreTrainedConfig) else read_config(model)
     cut.check(config)
     counts = {"client": 0, "server": 0}
-    for name, parameter in skeleton(config, causal).named_parameters():
+    whole = skeleton(config, causal)
+    if model is not config:
+        settle_ties(whole, model)
+    for name, parameter in whole.named_parameters():
         counts[owner(name, cut, config)] += parameter.numel()
     counts["whole"] = sum(counts.values())
     return {side: {"parameters": count, "bytes": count * dtype.itemsize} for side, count in counts.items()}

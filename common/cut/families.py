@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from common.errors import ModelError
+from common.models import load_config
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def family_of(config: PreTrainedConfig) -> Family:
 
     Raises
     ------
-    ModelError : the architecture is not in :data:`FAMILIES`, is quantised, or is one half of an encoder-decoder.
+    ModelError : the architecture is not in :data:`FAMILIES`, is quantised, is one half of an encoder-decoder, or turns
+        positions by what it has read before.
     """
     _check_known(config.model_type)
     if getattr(config, "quantization_config", None):
@@ -80,7 +81,37 @@ def family_of(config: PreTrainedConfig) -> Family:
     for flag in ("is_encoder_decoder", "add_cross_attention"):
         if getattr(config, flag, False):
             raise ModelError(f"{flag} is True: layers that read a second input cannot be hosted", "use a plain model")
+    for kind in _rotary_kinds(config):
+        if "dynamic" in kind or kind == "longrope":
+            raise ModelError(
+                f"rope_type is {kind!r}: its frequencies follow the longest sequence of a batch and stay in the model,"
+                " but hosted layers are shared by clients",
+                "set 'split.on' to false, or use a model with 'default', 'linear', 'yarn' or 'llama3'",
+            )
     return FAMILIES[config.model_type]
+
+
+def check_writes(config: PreTrainedConfig) -> None:
+    """Refuses what cannot be asked for words: a model that reads the tokens it is to write, or a second input.
+
+    Raises
+    ------
+    ModelError : it is a masked language model's configuration, of both directions, or an encoder-decoder's.
+    """
+    family = FAMILIES.get(config.model_type)
+    hint = "use a causal model, or 'model.recommender' = 'encoder'"
+    if config.is_encoder_decoder:
+        raise ModelError(f"{config.model_type!r} is an encoder-decoder: it has no language model head by itself", hint)
+    if family is not None and not family.causal and not getattr(config, "is_decoder", False):
+        raise ModelError(f"{config.model_type!r} has no causal head: it attends in both directions", hint)
+    if getattr(config, "use_bidirectional_attention", False):
+        raise ModelError("use_bidirectional_attention is True: such a model cannot write", hint)
+
+
+def reads_back_only(config: PreTrainedConfig) -> bool:
+    """Whether a model is known to let a token read only those before it."""
+    family = FAMILIES.get(config.model_type)
+    return family is not None and family.causal and not getattr(config, "use_bidirectional_attention", False)
 
 
 def read_config(folder: Path | str) -> PreTrainedConfig:
@@ -90,12 +121,8 @@ def read_config(folder: Path | str) -> PreTrainedConfig:
     ------
     ModelError : there is no readable ``config.json``, or the architecture is unknown.
     """
-    raw = read_json(Path(folder) / "config.json")
-    _check_known(raw.get("model_type"))
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise ModelError(f"config.json in {str(folder)!r} is no configuration of a {raw['model_type']!r}") from error
+    _check_known(read_json(Path(folder) / "config.json").get("model_type"))
+    return load_config(Path(folder))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -112,6 +139,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{str(path)!r} holds a {type(value).__name__}, not an object", "fetch the model again")
     return value
+
+
+def _rotary_kinds(config: PreTrainedConfig) -> set[str]:
+    """How rotary embeddings are scaled: one kind, or one for each type of attention."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    parts = [parameters, *(part for part in parameters.values() if isinstance(part, dict))]
+    return {str(part["rope_type"]) for part in parts if "rope_type" in part}
 
 
 def _check_known(model_type: object) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from common.cut.configuration import config_digest
 from common.cut.families import read_config, read_json
 from common.cut.identity import joint_digest, tensor_digests
 from common.cut.point import Cut, Side
 from common.errors import ModelError
 
 MANIFEST_FILE = "cut.json"
-SCHEMA = 2
-# fields of config.json that say how a model was saved, not what it computes
-UNESSENTIAL = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Manifest:
     Attributes
     ----------
     k, m : the cut. layers : of the whole model. family : the ``model_type``.
-    digest : of the whole model's weights. config : digest of what its ``config.json`` says about the computation.
+    digest : of the whole model's weights. config : digest of what its ``config.json`` says of the computation.
     tensors : digest of each tensor of the whole model, by its stored name; together they make ``digest``.
     """
 
@@ -97,12 +95,10 @@ def manifest(folder: Path | str, cut: Cut, side: Side) -> Manifest:
     if (own := read_manifest(folder)) is not None:
         return own
     config = read_config(folder)
-    raw = read_json(Path(folder) / "config.json")
-    essence = {name: value for name, value in raw.items() if name not in UNESSENTIAL}
     tensors = tensor_digests(folder)
     return Manifest(
         side, cut.k, cut.m, config.num_hidden_layers, config.model_type, joint_digest(tensors),
-        hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest(), tensors,
+        config_digest(folder), tensors,
     )  # fmt: skip
 
 
@@ -124,26 +120,8 @@ def check_folder(folder: Path | str, cut: Cut, side: Side) -> None:
             f"{str(folder)!r} was split at k={own.k}, m={own.m}, not at k={cut.k}, m={cut.m}",
             "set the same k and m, or split the whole model again",
         )
-
-
-def check_pair(client: Manifest, server: Manifest) -> None:
-    """Refuses two sides that do not make one model.
-
-    Raises
-    ------
-    ModelError : names the first field in which they disagree, with both values.
-    """
-    if (client.side, server.side) != ("client", "server"):
-        raise ModelError(f"sides are {client.side!r} and {server.side!r}", "one 'client' and one 'server' make a model")
-    remedies = {
-        "schema": "install the same version of fellrec on both sides",
-        "k": "set the same k on both sides",
-        "m": "set the same m on both sides",
-        "digest": "the base weights differ: give both sides the same model",
-        "config": "config.json differs: give both sides the same model",
-    }
-    for name in ("schema", "family", "layers", "k", "m", "config", "digest"):
-        ours, theirs = getattr(client, name), getattr(server, name)
-        if ours != theirs:
-            hint = remedies.get(name, "give both sides the same model")
-            raise ModelError(f"{name} is {ours!r} on the client and {theirs!r} on the server", hint)
+    if (found := config_digest(folder)) != own.config:
+        raise ModelError(
+            f"config.json in {str(folder)!r} has digest {found[:12]!r}, the model was split with {own.config[:12]!r}",
+            "copy the side's folder again, or split the whole model again",
+        )

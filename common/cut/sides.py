@@ -21,8 +21,10 @@ from common.cut.names import whole_name
 from common.cut.point import Cut, Side
 from common.cut.skeleton import skeleton
 from common.cut.slot import Trunk, TrunkSlot, watch_calls
+from common.cut.ties import settle_ties
 from common.cut.trunk import NoPositions, PassThrough, ServerTrunk
 from common.cut.weights import read_weights
+from common.dropout import without_dropout
 from common.errors import ModelError
 
 GENERATION_FILE = "generation_config.json"
@@ -73,7 +75,7 @@ def client_side(
 def server_side(
     folder: Path | str, cut: Cut, dtype: torch.dtype = torch.float32, attn_implementation: str | None = None
 ) -> ServerTrunk:
-    """The server's side: the middle layers, frozen and in evaluation mode.
+    """The server's side: the middle layers, frozen, without dropout, and in evaluation mode.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def server_side(
             base.set_submodule(path, replacement)
     trunk = ServerTrunk(base, family)
     _load(trunk, folder, "server", cut, config, False, dtype)
-    return trunk.requires_grad_(False).eval()
+    return without_dropout(trunk).requires_grad_(False).eval()
 
 
 def _load(
@@ -109,8 +111,9 @@ def _load(
 ) -> None:  # fmt: skip
     """Fills a side with its weights, those of a side's folder checked by their digests; a tied weight is read once."""
     own = read_manifest(folder)
+    stored_as = settle_ties(side_model, folder) if isinstance(side_model, PreTrainedModel) else {}
     shapes = {name: parameter.shape for name, parameter in side_model.named_parameters()}
-    names = {whole_name(name, side, cut, config, causal): name for name in shapes}
+    names = {whole_name(stored_as.get(name, name), side, cut, config, causal): name for name in shapes}
     found = read_weights(folder, names, dtype, None if own is None else own.tensors)
     weights = {names[whole]: tensor for whole, tensor in found.items()}
     for name, tensor in weights.items():

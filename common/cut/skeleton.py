@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from common.cut.families import family_of
+from common.cut.families import check_writes, family_of
 from common.errors import ModelError
 
 
@@ -21,8 +21,10 @@ def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | 
     ------
     ModelError : the family has no causal head, or its class refuses the configuration.
     """
-    if causal and not family_of(config).causal:
-        raise ModelError(f"causal is True, but {config.model_type!r} has no causal head", "set causal=False")
+    if causal:
+        check_writes(config)
+        if not family_of(config).causal:
+            raise ModelError(f"causal is True, but {config.model_type!r} has no causal head", "set causal=False")
     chosen = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     try:
         with _EmptyOnMeta():

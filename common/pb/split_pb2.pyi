@@ -84,7 +84,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., request: _Optional[_Union[Request, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "digest", "k", "m", "hidden_size", "codec", "training")
+    __slots__ = ("protocol", "digest", "k", "m", "hidden_size", "codec", "training", "config")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class Hello(_message.Message):
     HIDDEN_SIZE_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     digest: str
     k: int
@@ -99,7 +100,8 @@ class Hello(_message.Message):
     hidden_size: int
     codec: Codec
     training: bool
-    def __init__(self, protocol: _Optional[int] = ..., digest: _Optional[str] = ..., k: _Optional[int] = ..., m: _Optional[int] = ..., hidden_size: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., training: _Optional[bool] = ...) -> None: ...
+    config: str
+    def __init__(self, protocol: _Optional[int] = ..., digest: _Optional[str] = ..., k: _Optional[int] = ..., m: _Optional[int] = ..., hidden_size: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., training: _Optional[bool] = ..., config: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("version", "round", "step", "number", "durable", "dtype", "max_tokens")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from common.adapters.lora import LoraSettings, add_lora, initial_a, train_fully, trainable_shapes
-from common.config import GenerateConfig, ModelConfig
+from common.config import GenerateConfig, ModelConfig, RunConfig
 from common.cut import Cut, client_side, read_config
+from common.cut.families import check_writes
 from common.cut.skeleton import without_pooler
+from common.errors import ModelError
 from common.low_rank import Adapter
-from common.models import DTYPES, load_causal, load_encoder, load_tokenizer, resolve
+from common.models import DTYPES, load_causal, load_config, load_encoder, load_tokenizer, resolve
 from common.recommenders.embeddings import NAMES, add_item_structure
 from common.recommenders.encoder import EncoderRecommender, EncoderSettings
 from common.recommenders.generative import GenerativeRecommender, GenerativeSettings
-from common.recommenders.projection import Identity, Projection
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_state
 from common.seeds import derive
@@ -28,7 +28,7 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: Gener
 
     With a ``cut`` it is the client's side: the middle layers are neither read nor allocated, and their place is taken by
     a slot that ``common.cut.set_trunk`` fills. Its trained tensors have the names and the start of the whole model's.
-    A frozen base has no dropout of its own: there is nothing in it to regularise, and hosted layers draw none.
+    A frozen base has no dropout of its own, see :func:`common.dropout.without_dropout`.
 
     Raises
     ------
@@ -41,35 +41,27 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: Gener
     if model.checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
     if model.adapter == "lora":
-        for module in backbone.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
         backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
     else:
         backbone = train_fully(backbone)
-    tokenizer = load_tokenizer(resolve(model.name))
-    if causal(model):
-        return GenerativeRecommender(backbone, tokenizer, _words(model, generate)).eval()
-    return EncoderRecommender(backbone, tokenizer, _vectors(model)).eval()
+    return _recommender(backbone, model, generate).eval()
 
 
-def origin(model: ModelConfig, seed: int) -> Adapter:
+def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER) -> Adapter:
     """The untrained adapter of the whole model, P_0: what everybody starts from.
 
     With low-rank adapters it follows from the model's shapes and the seed, and no weight is read; with full fine-tuning it
     is the weights.
+
+    Raises
+    ------
+    FellrecError : as :func:`build`, but for what only the weights tell.
     """
     if model.adapter == "full":
-        return trained_state(build(model, seed))
-    with torch.device("meta"):
-        maker = AutoModelForCausalLM if causal(model) else AutoModel
-        backbone, also = without_pooler(maker.from_config(read_config(resolve(model.name)))), ()
-        if model.positions == "recformer":
-            backbone, also = add_item_structure(backbone, model.history), NAMES
-    wrapped = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
-    head = Projection(backbone.config.hidden_size) if has_projection(model) else Identity()
-    shapes = {name: tensor.shape for name, tensor in trainable_shapes(wrapped).items()}
-    shapes |= {HEAD + name: parameter.shape for name, parameter in head.named_parameters()}
+        return trained_state(build(model, seed, generate=generate))
+    recommender = _shapes(model, seed, generate)
+    shapes = {name: tensor.shape for name, tensor in trainable_shapes(recommender.backbone).items()}
+    shapes |= {HEAD + name: parameter.shape for name, parameter in recommender.projection.named_parameters()}
     drawn = derive(seed, "adapter")
     return {
         name: initial_a(name, *shape, drawn) if ".lora_A." in name else torch.zeros(shape)
@@ -77,21 +69,56 @@ def origin(model: ModelConfig, seed: int) -> Adapter:
     }
 
 
+def check(config: RunConfig) -> None:
+    """Refuses a model that :func:`build` would, by its configuration and tokenizer alone: no weight is read.
+
+    Raises
+    ------
+    ModelError : the model cannot be found, cut or adapted, is of the wrong kind, or has another model's tokenizer.
+    ConfigError : the text settings do not fit the model.
+    """
+    if config.split.on:
+        Cut(config.split.k, config.split.m).check(read_config(resolve(config.model.name)))
+    _shapes(config.model, 0, config.generate)
+
+
 def causal(model: ModelConfig) -> bool:
     """Whether the backbone is asked in words, and so needs its language model head."""
     return model.recommender == "generative"
 
 
-def has_projection(model: ModelConfig) -> bool:
-    """Whether vectors are turned by trained matrices; a generative recommender has none to turn."""
-    return model.projection and not causal(model)
+def _shapes(model: ModelConfig, seed: int, generate: GenerateConfig) -> Recommender:
+    """The recommender of the whole model with its adapter, without memory for the backbone."""
+    config, also = load_config(resolve(model.name)), ()
+    if causal(model):
+        check_writes(config)
+    with torch.device("meta"):
+        maker = AutoModelForCausalLM if causal(model) else AutoModel
+        try:
+            backbone = without_pooler(maker.from_config(config))
+        except (ValueError, ImportError) as error:
+            raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
+        if model.positions == "recformer":
+            backbone, also = add_item_structure(backbone, model.history), NAMES
+    if model.adapter == "lora":
+        backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
+    return _recommender(backbone, model, generate)
+
+
+def _recommender(backbone: PreTrainedModel, model: ModelConfig, generate: GenerateConfig) -> Recommender:
+    tokenizer = load_tokenizer(resolve(model.name))
+    if causal(model):
+        return GenerativeRecommender(backbone, tokenizer, _words(model, generate))
+    return EncoderRecommender(backbone, tokenizer, _vectors(model))
 
 
 def _backbone(model: ModelConfig, cut: Cut | None) -> PreTrainedModel:
     folder, dtype = resolve(model.name), DTYPES[model.dtype]
+    config = load_config(folder)
     if cut is not None:
         return client_side(folder, cut, causal=causal(model), dtype=dtype)
     if causal(model):
+        check_writes(config)
         return load_causal(folder, dtype, model.quantise)
     return load_encoder(folder, dtype)
 

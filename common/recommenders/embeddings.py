@@ -21,7 +21,8 @@ NAMES = ("kind", "item_position")
 class ItemStructure(nn.Module):
     """What a token is and where: the base's first token type + kind + item position.
 
-    The new tables start at zero, so that the encoder starts as it was trained.
+    The new tables start at zero, so that the encoder starts as it was trained. As all that is trained, they are float32,
+    whatever the base computes in.
     """
 
     def __init__(self, base: nn.Embedding, history: int) -> None:
@@ -33,7 +34,8 @@ class ItemStructure(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Embeddings [B, L, H] of codes int64 [B, L], as `token_codes` makes them."""
         structure = self.kind(codes % len(Kind)) + self.item_position(codes // len(Kind))
-        return structure + self.base(torch.zeros_like(codes))
+        base = self.base(torch.zeros_like(codes))
+        return (structure + base).to(base.dtype)
 
 
 def token_codes(batch: Sequences) -> Tensor:
@@ -59,6 +61,6 @@ def add_item_structure(backbone: PreTrainedModel, history: int) -> PreTrainedMod
 
 
 def _zeros(rows: int, like: nn.Embedding) -> nn.Embedding:
-    table = nn.Embedding(rows, like.embedding_dim, device=like.weight.device, dtype=like.weight.dtype)
+    table = nn.Embedding(rows, like.embedding_dim, device=like.weight.device, dtype=torch.float32)
     nn.init.zeros_(table.weight)
     return table

@@ -19,14 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from common.cut.families import reads_back_only
 from common.errors import ConfigError
 from common.models import declared_pooling
 from common.recommenders.embeddings import ItemStructure, token_codes
 from common.recommenders.projection import Identity, Projection
 from common.recommenders.recommender import HasItems, Recommender
 from common.recommenders.text import ItemTexts, Sequences, compose, special_tokens, tokenise_items
+from common.recommenders.vocabulary import check_ids, check_vocabulary
 
 Pooling = Literal["auto", "mean", "first"]
 
@@ -73,7 +75,9 @@ class EncoderRecommender(Recommender):
 
     Raises
     ------
-    ConfigError : ``max_tokens`` leaves no room for an item, or is more than the backbone reads.
+    ConfigError : ``max_tokens`` leaves no room for an item, or is more than the backbone reads; or ``first`` is the
+        pooling of a causal model, whose first token has read nothing, or is to be weighed by recency.
+    ModelError : the tokenizer is another model's, or the folder declares a pooling that is not known.
     """
 
     items_are_trained = True
@@ -86,18 +90,32 @@ class EncoderRecommender(Recommender):
         self.settings = settings
         self.special = special_tokens(tokenizer)
         config = backbone.config
-        self.pooling = _pooling(settings.pooling, Path(config.name_or_path), config.model_type)
+        self.pooling = _pooling(settings.pooling, config)
+        if self.pooling == "first" and settings.recency < 1:
+            raise ConfigError(
+                f"'model.recency' = {settings.recency!r} weighs a mean, but this model is pooled by its first token",
+                "set 'model.recency' to 1.0, or 'model.pooling' to 'mean'",
+            )
         self._global_first = config.model_type == "longformer"
         self._structured = any(isinstance(module, ItemStructure) for module in backbone.modules())
         self._check_room(config)
+        check_vocabulary(tokenizer, config, (*self.special.before, *self.special.after, self.special.pad))
 
     def catalogue_index(self, catalogue: HasItems) -> ItemTexts:
-        """The tokens of a catalogue's items, made once."""
-        return tokenise_items(catalogue.items, self.tokenizer, self.settings.item_tokens)
+        """The tokens of a catalogue's items, made once.
+
+        Raises
+        ------
+        DataError : an item has no text.
+        ModelError : a text holds a token that the model does not know.
+        """
+        texts = tokenise_items(catalogue.items, self.tokenizer, self.settings.item_tokens)
+        check_ids(texts.tokens, self.tokenizer, self.backbone.config)
+        return texts
 
     @torch.no_grad()
     def encode_items(self, texts: ItemTexts, batch: int = 64) -> Tensor:
-        """The item matrix [n_items, H], rows of length 1, before the projection; without gradient and dropout.
+        """The item matrix float32 [n_items, H], rows of length 1, before the projection; without gradient and dropout.
 
         Items of like length are read together, ``batch`` at a time.
         """
@@ -111,13 +129,13 @@ class EncoderRecommender(Recommender):
         return torch.empty_like(matrix).index_copy_(0, order.to(matrix.device), matrix)
 
     def encode_users(self, histories: Sequence[Sequence[int]], texts: ItemTexts) -> Tensor:
-        """User vectors [B, H], rows of length 1, before the projection; histories are item indices, oldest first."""
+        """User vectors float32 [B, H], rows of length 1, before the projection; histories are item indices, oldest first."""
         batch = compose(histories, texts, self.special, self.settings.history, self.settings.max_tokens)
         device = next(self.backbone.parameters()).device
         return self._encode(Sequences(*(tensor.to(device) for tensor in batch)))
 
     def scores(self, histories: Sequence[Sequence[int]], texts: ItemTexts, item_matrix: Tensor) -> Tensor:
-        """Cosine / temperature of every user with every item, [B, n_items]."""
+        """Cosine / temperature of every user with every item, float32 [B, n_items]."""
         users = self.projection.users(self.encode_users(histories, texts))
         return users @ self.projection.items(item_matrix).T / self.settings.temperature
 
@@ -161,7 +179,8 @@ class EncoderRecommender(Recommender):
             first = torch.zeros_like(batch.attention_mask)
             first[:, 0] = 1
             inputs["global_attention_mask"] = first
-        hidden_BLH = self.backbone(**inputs).last_hidden_state
+        # vectors are made and compared in full precision, whatever the base computes in
+        hidden_BLH = self.backbone(**inputs).last_hidden_state.float()
         if self.pooling == "first":
             pooled_BH = hidden_BLH[:, 0]
         else:
@@ -171,13 +190,13 @@ class EncoderRecommender(Recommender):
             pooled_BH = (hidden_BLH * weights_BL1).sum(1) / weights_BL1.sum(1)
         return functional.normalize(pooled_BH, dim=-1)
 
-    def _check_room(self, config: object) -> None:
+    def _check_room(self, config: PreTrainedConfig) -> None:
         limit, around = self.settings.max_tokens, len(self.special.before) + len(self.special.after)
         if limit < self.settings.item_tokens + around:
             need = self.settings.item_tokens + around
             raise ConfigError(
-                f"max_tokens is {limit!r}, one item and the special tokens may take {need!r}",
-                "raise max_tokens or lower item_tokens",
+                f"'model.max-tokens' = {limit!r}, but one item and the special tokens may take {need!r}",
+                "raise 'model.max-tokens' or lower 'model.item-tokens'",
             )
         positions = getattr(config, "max_position_embeddings", None)
         if positions is None:
@@ -185,10 +204,19 @@ class EncoderRecommender(Recommender):
         if config.model_type in ("roberta", "xlm-roberta", "longformer", "mpnet"):
             positions -= config.pad_token_id + 1  # these types count positions from after the padding token's
         if limit > positions:
-            raise ConfigError(f"max_tokens is {limit!r}, the model reads {positions!r} at most", "lower max_tokens")
+            raise ConfigError(
+                f"'model.max-tokens' = {limit!r}, but the model reads {positions!r} at most", "lower 'model.max-tokens'"
+            )
 
 
-def _pooling(asked: Pooling, folder: Path, model_type: str) -> Literal["mean", "first"]:
-    if asked != "auto":
-        return asked
-    return declared_pooling(folder) or ("first" if model_type == "longformer" else "mean")
+def _pooling(asked: Pooling, config: PreTrainedConfig) -> Literal["mean", "first"]:
+    found = asked
+    if asked == "auto":
+        usual = "first" if config.model_type == "longformer" else "mean"
+        found = declared_pooling(Path(config.name_or_path)) or usual
+    if found == "first" and reads_back_only(config):
+        raise ConfigError(
+            f"'model.pooling' = {asked!r} takes the first token, but in a {config.model_type!r} it reads itself only",
+            "set 'model.pooling' to 'mean'",
+        )
+    return found

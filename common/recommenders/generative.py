@@ -27,6 +27,7 @@ from common.recommenders.recommender import HasItems, Recommender
 from common.recommenders.search import search
 from common.recommenders.title_index import TitleIndex
 from common.recommenders.trie import TrieProcessor
+from common.recommenders.vocabulary import check_ids, check_vocabulary
 
 LEAST = -1e8
 """Beams below it are the library's own fillers, which start at -1e9; no title of a few tokens comes near it."""
@@ -49,7 +50,7 @@ class GenerativeRecommender(Recommender):
 
     Raises
     ------
-    ModelError : the tokenizer cannot be used, see :class:`~common.recommenders.prompt.Prompts`.
+    ModelError : the tokenizer cannot be used, see :class:`~common.recommenders.prompt.Prompts`, or is another model's.
     ConfigError : ``max_tokens`` leaves no room for a title, or is more than the backbone reads.
     """
 
@@ -64,8 +65,11 @@ class GenerativeRecommender(Recommender):
         need = settings.max_tokens + max(0, self._new_tokens - self._answer_tokens)
         limit = getattr(backbone.config, "max_position_embeddings", None)
         if limit is not None and need > limit:
-            raise ConfigError(f"prompt and answer take {need!r} tokens, the model reads {limit!r} at most",
-                              "lower max_tokens or max_new_tokens")  # fmt: skip
+            raise ConfigError(
+                f"'model.max-tokens' = {settings.max_tokens!r}: prompt and answer take {need!r} tokens, but the model reads"
+                f" {limit!r} at most", "lower 'model.max-tokens'",
+            )  # fmt: skip
+        check_vocabulary(tokenizer, backbone.config, (*self.prompts.before, *self.prompts.end, self.prompts.pad))
 
     @property
     def items_are_trained(self) -> bool:
@@ -74,8 +78,16 @@ class GenerativeRecommender(Recommender):
         return not adapted and any(parameter.requires_grad for parameter in self.backbone.parameters())
 
     def catalogue_index(self, catalogue: HasItems) -> TitleIndex:
-        """The tokens of a catalogue's titles, made once."""
-        return TitleIndex(self.prompts.titles(catalogue), self.prompts)
+        """The tokens of a catalogue's titles, made once.
+
+        Raises
+        ------
+        DataError : an item has no title.
+        ModelError : a title holds a token that the model does not know.
+        """
+        titles = self.prompts.titles(catalogue)
+        check_ids(titles.tokens, self.tokenizer, self.backbone.config)
+        return TitleIndex(titles, self.prompts)
 
     def loss(
         self,

@@ -131,8 +131,8 @@ class Prompts:
         need = len(self._head) + len(self._tail) + len(self.end) + 2 * template.title_tokens
         if template.max_tokens < need:
             raise ConfigError(
-                f"max_tokens is {template.max_tokens!r}, the template, one title and the answer may take {need!r}",
-                "raise max_tokens, lower title_tokens or shorten the instruction",
+                f"'model.max-tokens' = {template.max_tokens!r}, but the prompt, one title and the answer may take {need!r}",
+                "raise 'model.max-tokens', lower 'model.item-tokens' or shorten 'generate.instruction'",
             )
 
     def titles(self, catalogue: HasItems) -> Titles:

@@ -24,13 +24,14 @@ def search(
     """The ``returned`` best answers of each prompt, best first: ids ``sequences`` [B * returned, T], prompt included.
 
     With more than one beam ``sequences_scores`` float32 [B * returned] are the answers' log-likelihoods, divided by their
-    length to the power of ``length_penalty``: 0 leaves exact sums.
+    length to the power of ``length_penalty``: 0 leaves exact sums. What the model's folder says about generation is
+    taken off the model: it is for chats.
     """
-    # what the model's folder says about sampling and penalties does not count here
+    # what is not set below the library takes from the model's folder: penalties, barred words, a kind of cache
+    model.generation_config = GenerationConfig(use_cache=model.generation_config.use_cache)
     config = GenerationConfig(
         max_new_tokens=new_tokens, num_beams=beams, num_return_sequences=returned, do_sample=False,
-        length_penalty=length_penalty if beams > 1 else None, early_stopping=False, repetition_penalty=1.0,
-        no_repeat_ngram_size=0, temperature=1.0, top_k=50, top_p=1.0, min_new_tokens=0, eos_token_id=prompts.eos,
+        length_penalty=length_penalty if beams > 1 else None, early_stopping=False, eos_token_id=prompts.eos,
         pad_token_id=prompts.pad, return_dict_in_generate=True, output_scores=beams > 1,
     )  # fmt: skip
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}

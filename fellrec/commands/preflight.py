@@ -34,6 +34,7 @@ def preflight_command(
     supernode_key: Annotated[str, typer.Option(help="The SuperNode's private key, OpenSSH.")] = "",
     model: Annotated[str, typer.Option(help="'embedded', a folder, or a hub name.")] = "",
     digest: Annotated[str, typer.Option(help="The digest that the model's weights must have.")] = "",
+    config: Annotated[str, typer.Option(help="The digest that the model's configuration must have.")] = "",
     k: Annotated[int | None, typer.Option(min=0, help="First layers that stay on the client.")] = None,
     m: Annotated[int | None, typer.Option(min=0, help="Last layers that stay on the client.")] = None,
     as_json: Json = False,
@@ -45,7 +46,7 @@ def preflight_command(
     given = {
         "name": name, "data_path": data_path, "data_split": data_split, "superlink": superlink, "split": split,
         "root_certificate": root_certificate, "split_certificate": split_certificate, "split_key": split_key,
-        "supernode_key": supernode_key, "model": model, "digest": digest,
+        "supernode_key": supernode_key, "model": model, "digest": digest, "config": config,
     }  # fmt: skip
     settings = {key: given[field] for key, (field, _) in nodes.FIELDS.items() if given.get(field)}
     node = nodes.Node.from_env(env) if env is not None else nodes.Node()

@@ -129,4 +129,8 @@ def _model(recipe: str) -> dict[str, str]:
     found = {"FELLREC_MODEL": config.model.name, "FELLREC_DATA_SPLIT": config.data.split}
     if config.split.on:
         found |= {"FELLREC_SPLIT_K": str(config.split.k), "FELLREC_SPLIT_M": str(config.split.m)}
-    return found | {"FELLREC_MODEL_DIGEST": cuts.digest(models.resolve(config.model.name))}
+    folder = models.resolve(config.model.name)
+    found["FELLREC_MODEL_DIGEST"] = cuts.digest(folder)
+    if config.split.on:
+        found["FELLREC_MODEL_CONFIG"] = cuts.config_digest(folder)
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from client_app.holding import Holding
-from common.cut import Cut, cost, digest, read_config, read_manifest
+from common.cut import Cut, config_digest, cost, digest, read_config, read_manifest
 from common.cut.manifests import check_folder
 from common.errors import FellrecError, ModelError
 from common.models import resolve
@@ -42,7 +42,7 @@ def data(node: Node) -> Iterator[Finding]:
 
 
 def model(node: Node) -> Iterator[Finding]:
-    """The model's folder: the whole model, or the client's side of the right cut, with the federation's weights."""
+    """The model's folder: the whole model, or the client's side of the right cut, and the one that the federation uses."""
     if not node.model:
         yield Finding("model", "warn", "not given", "name it in FELLREC_MODEL, or provision with --recipe")
         return
@@ -52,6 +52,7 @@ def model(node: Node) -> Iterator[Finding]:
             check_folder(folder, cut, "client")
         side = read_manifest(folder)
         found = side.digest if side is not None else digest(folder)
+        computes = config_digest(folder) if node.config else ""
     except FellrecError as error:
         yield Finding("model", "fail", error.message, error.hint)
         return
@@ -59,6 +60,12 @@ def model(node: Node) -> Iterator[Finding]:
         yield Finding(
             "model", "fail", f"{folder} has digest {found[:12]}..., the federation uses {node.digest[:12]}...",
             "fetch the model that the server uses, or ask its operator for the client's side",
+        )  # fmt: skip
+        return
+    if computes != node.config:
+        yield Finding(
+            "model", "fail", f"config.json in {folder} has digest {computes[:12]}..., the federation uses"
+            f" {node.config[:12]}...", "fetch the model that the server uses: the weights are the same, config.json is not",
         )  # fmt: skip
         return
     yield Finding("model", "ok", f"{'client side' if side is not None else 'whole model'}, digest {found[:12]}...")

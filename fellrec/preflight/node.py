@@ -22,7 +22,8 @@ class Node:
     name : the client that lives here. data_path : its folder. data_split : how its parts must have been made.
     superlink, split : ``host:port``.
     root_certificate, split_certificate, split_key, supernode_key : files.
-    model, digest, k, m : the model, its digest, and the layers that stay here; k and m are None without a split.
+    model, digest, config, k, m : the model, the digests of its weights and of its configuration, and the layers that stay
+        here; k and m are None without a split.
     """
 
     name: str = ""
@@ -36,6 +37,7 @@ class Node:
     supernode_key: Path | None = None
     model: str = ""
     digest: str = ""
+    config: str = ""
     k: int | None = None
     m: int | None = None
 
@@ -90,6 +92,7 @@ FIELDS: dict[str, tuple[str, type]] = {
     "FELLREC_SUPERNODE_KEY": ("supernode_key", Path),
     "FELLREC_MODEL": ("model", str),
     "FELLREC_MODEL_DIGEST": ("digest", str),
+    "FELLREC_MODEL_CONFIG": ("config", str),
     "FELLREC_SPLIT_K": ("k", int),
     "FELLREC_SPLIT_M": ("m", int),
 }

@@ -72,8 +72,8 @@ class SplitHost:
         )
         self._rate = Rate(limits.tokens_per_second, limits.tokens)
         self._mint = Mint(settings.run, state_dir)
-        identity = {"digest": settings.digest, "k": settings.k, "m": settings.m, "rank": settings.lora.rank,
-                    "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
+        identity = {"digest": settings.digest, "config": settings.config, "k": settings.k, "m": settings.m,
+                    "rank": settings.lora.rank, "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
         self._vault = Vault(state_dir, identity)
         self._clients = Clients(self._hosted, settings, self._vault)
         self._engine = Engine(self._hosted, self._clients, self._memory, self._metrics, settings, self._active)

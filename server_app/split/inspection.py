@@ -12,6 +12,11 @@ TENSORS = {
     pb.OP_INFER: (1,), pb.OP_FORWARD: (1,), pb.OP_BACKWARD: (1, 2), pb.OP_STEP: (0,), pb.OP_PREFILL: (1,),
     pb.OP_DECODE: (1,),
 }  # fmt: skip
+REMEDIES = {
+    "protocol": "install the same version of fellrec",
+    "digest": "the base weights differ: give both sides the same model",
+    "config": "config.json differs in what it says of the computation: give both sides the same",
+}
 GENERATING = (pb.OP_PREFILL, pb.OP_DECODE)
 TRAINING = (pb.OP_FORWARD, pb.OP_BACKWARD, pb.OP_STEP)
 
@@ -23,15 +28,11 @@ def check_hello(hello: pb.Hello, settings: HostSettings) -> Codec:
     ------
     Refused : FAILED_PRECONDITION for another protocol or model, INVALID_ARGUMENT for a codec that is not allowed.
     """
-    ours = {"protocol": PROTOCOL, "digest": settings.digest, "k": settings.k, "m": settings.m,
-            "hidden_size": settings.hidden_size}  # fmt: skip
+    ours = {"protocol": PROTOCOL, "digest": settings.digest, "config": settings.config, "k": settings.k,
+            "m": settings.m, "hidden_size": settings.hidden_size}  # fmt: skip
     for name, expected in ours.items():
         if (found := getattr(hello, name)) != expected:
-            hint = (
-                "install the same version of fellrec"
-                if name == "protocol"
-                else "give both sides the same model and cut"
-            )
+            hint = REMEDIES.get(name, "give both sides the same model and cut")
             raise Refused(f"{name} is {found!r}, the service has {expected!r}", hint, "FAILED_PRECONDITION")
     codec = Codec.of(hello.codec)
     if codec not in settings.codecs:

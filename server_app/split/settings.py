@@ -76,7 +76,8 @@ class HostSettings:
     Attributes
     ----------
     run : the run that tokens are minted for.
-    digest, k, m, hidden_size : the hosted model; a client that means another one is refused.
+    digest, config, k, m, hidden_size : the hosted model, its weights' and its configuration's digest; a client that
+        means another one is refused.
     codecs : that clients may choose.
     address, port : to listen on; port 0 takes a free one. Without TLS only a loopback address is allowed.
     batch_clients : clients in one pass over the base at most; 1 makes every number independent of the other clients
@@ -99,6 +100,7 @@ class HostSettings:
     batch_clients: int = 16
     batch_seconds: float = 0.002
     unsaved_steps: int = 4
+    config: str = ""
 
     def __post_init__(self) -> None:
         for part, least in (

@@ -74,6 +74,10 @@ def test_flatten_and_from_flat_are_inverse() -> None:
         ({"split.client-ca": "a.pem"}, ["'split.client-ca' = 'a.pem' without TLS", "split.certificate"]),
         ({"split.port": 9000, "split.metrics-port": 9000}, ["'split.metrics-port' = 9000", "a port of its own"]),
         (
+            {"split.on": False, "model.adapter": "full", "model.dtype": "bf16"},
+            ["'model.dtype' = 'bf16'", "'fp32'"],
+        ),
+        (
             {"split.on": False, "model.adapter": "full", "fellrec.merge": "product"},
             ["'fellrec.merge' = 'product'", "'factors'"],
         ),

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from common import models
+from common.config import ModelConfig
+from common.cut import read_config
 from common.errors import ModelError
-from common.models import declared_pooling, load_encoder, load_tokenizer, resolve
+from common.models import declared_pooling, load_causal, load_config, load_encoder, load_tokenizer, resolve
+from common.recommenders.build import build
+from tests.common.cut.tiny import edit_config
 from tests.common.recommenders.tiny import bert, tokenizer
 
 
@@ -115,6 +120,9 @@ def test_an_empty_folder_holds_no_tokenizer(tmp_path: Path) -> None:
         (None, None),
         ({"pooling_mode_mean_tokens": True}, "mean"),
         ({"pooling_mode_cls_token": True}, "first"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode": "cls", "embedding_dimension": 8, "include_prompt": True}, "first"),
+        ({"pooling_mode": ["mean"]}, "mean"),
         ({}, None),
     ],
 )
@@ -125,3 +133,65 @@ def test_pooling_is_read_from_a_sentence_encoders_folder(
         (tmp_path / "1_Pooling").mkdir()
         (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(declared))
     assert declared_pooling(tmp_path) == pooling
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"pooling_mode_lasttoken": true}', "pooling 'pooling_mode_lasttoken'.*'model.pooling'"),
+        ('{"pooling_mode": "lasttoken"}', "pooling 'lasttoken'"),
+        ('{"pooling_mode": ["mean", "max"]}', "pooling 'mean, max'"),
+        ("{", "cannot be read as JSON"),
+        ("[1]", "cannot be read as JSON"),
+    ],
+)
+def test_a_pooling_that_is_not_followed_is_refused_instead_of_passed_over(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=said):
+        declared_pooling(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["relative_key", "relative_key_query"])
+def test_positions_that_transformers_passes_over_are_refused(folder: Path, kind: str) -> None:
+    assert load_config(folder).model_type == "bert"
+    edit_config(folder, position_embedding_type="absolute")
+    assert load_config(folder).model_type == "bert"
+    edit_config(folder, position_embedding_type=kind)
+    for read in (load_config, read_config, lambda where: build(ModelConfig(name=str(where)), 0)):
+        with pytest.raises(ModelError, match=f"position_embedding_type is '{kind}'"):
+            read(folder)
+
+
+SMALL = {
+    "vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 40, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def causal_model(kind: str, folder: Path, **changes: object) -> Path:
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SMALL | changes)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("bert", {}), ("roberta", {}), ("electra", {"embedding_size": 16}), ("camembert", {}),
+        ("gemma", {"use_bidirectional_attention": True, "head_dim": 8}),
+    ],
+)  # fmt: skip
+def test_a_model_that_reads_ahead_cannot_write(kind: str, changes: dict, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="attends in both directions"):
+        load_causal(causal_model(kind, tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("bert", {"is_decoder": True}), ("llama", {}), ("gpt2", {}), ("gpt_neox", {}), ("mistral", {}),
+        ("gemma", {"head_dim": 8}), ("opt", {"ffn_dim": 32, "word_embed_proj_dim": 16}),
+    ],
+)  # fmt: skip
+def test_a_model_that_reads_back_only_is_taken(kind: str, changes: dict, tmp_path: Path) -> None:
+    assert load_causal(causal_model(kind, tmp_path, **changes)).config.model_type == kind

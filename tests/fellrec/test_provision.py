@@ -140,7 +140,8 @@ def test_a_recipe_tells_the_node_which_model_to_look_for(tmp_path: Path, fellrec
     say("--out", tmp_path / "f", "--server", "10.0.0.1", "--nodes", "a", "--recipe", "demo", "--split", "[::1]:7000")
     env = (tmp_path / "f" / "nodes" / "a" / "node.env").read_text()
     assert "FELLREC_MODEL=embedded\n" in env and "FELLREC_SPLIT_K=1\n" in env and "FELLREC_SPLIT=[::1]:7000\n" in env
-    assert len(env.split("FELLREC_MODEL_DIGEST=")[1].split("\n")[0]) == 64
+    for digest in ("FELLREC_MODEL_DIGEST=", "FELLREC_MODEL_CONFIG="):
+        assert len(env.split(digest)[1].split("\n")[0]) == 64
     assert "split.advertise=[::1]:7000" in (tmp_path / "f" / "server" / "run.settings").read_text()
 
 

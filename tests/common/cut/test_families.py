@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from common.cut import FAMILIES, family_of, read_config
+from common.cut import FAMILIES, Cut, client_side, family_of, read_config, server_side
 from common.cut.skeleton import skeleton
 from common.errors import ModelError
-from tests.common.cut.tiny import tiny_config
+from tests.common.cut.tiny import edit_config, save_tiny, tiny_config
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
@@ -38,6 +38,24 @@ def test_models_that_cannot_be_cut_are_refused() -> None:
         family_of(tiny_config("bert", add_cross_attention=True, is_decoder=True))
 
 
+LONG = {"short_factor": [1.0, 1.0], "long_factor": [2.0, 2.0], "original_max_position_embeddings": 16}
+
+
+@pytest.mark.parametrize(("kind", "more"), [("dynamic", {}), ("longrope", LONG)])
+@pytest.mark.parametrize(
+    ("family", "spelled"),
+    [("llama", "type"), ("llama", "rope_type"), ("gemma3_text", "rope_type"), ("modernbert", "rope_type")],
+)
+def test_rotary_embeddings_that_keep_state_are_refused(
+    tmp_path: Path, family: str, kind: str, more: dict, spelled: str
+) -> None:
+    folder = save_tiny(family, tmp_path / "model")
+    edit_config(folder, rope_parameters=None, rope_scaling={spelled: kind, "factor": 4.0, **more})
+    for make in (client_side, server_side):
+        with pytest.raises(ModelError, match=f"rope_type is '{kind}'.*shared by clients.*'split.on'"):
+            make(folder, Cut(1, 1))
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '"bert"'])
 def test_a_broken_configuration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
@@ -49,5 +67,5 @@ def test_a_broken_configuration_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_values_of_the_wrong_type_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "many"}))
-    with pytest.raises(ModelError, match="no configuration of a 'llama'"):
+    with pytest.raises(ModelError, match="config.json in .* cannot be read.*hidden_size"):
         read_config(tmp_path)

@@ -7,13 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.cut import FAMILIES, Cut, client_side, resolve, server_side, whole_name
+from common.cut import FAMILIES, Cut, client_side, cost, resolve, server_side, whole_name, write_sides
 from common.cut.skeleton import without_pooler
 from common.cut.tensors import stored_tensors
+from common.cut.weights import WHOLE_FILE
 from common.errors import ModelError
-from tests.common.cut.tiny import CAUSAL, LAYERS, batch, load_whole, real_positions, save_tiny, tiny_config
+from tests.common.cut.tiny import (
+    CAUSAL,
+    LAYERS,
+    PUBLISHED_DROPOUT,
+    batch,
+    edit_config,
+    load_whole,
+    real_positions,
+    save_tiny,
+    tiny_config,
+)
 
 CUTS = [Cut(k, m) for k, m in itertools.product(range(3), range(3))]
 
@@ -66,6 +78,39 @@ def test_logits_and_loss_equal_the_whole_models(tmp_path: Path, family: str, tie
     assert (client.get_output_embeddings().weight is client.get_input_embeddings().weight) == tied
 
 
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_head_stored_apart_is_not_tied_though_the_configuration_says_so(tmp_path: Path, family: str) -> None:
+    folder = save_tiny(family, tmp_path / "model", causal=True, tie_word_embeddings=False)
+    edit_config(folder, tie_word_embeddings=True)
+    whole, inputs = load_whole(folder, causal=True), batch("right")
+    sides = write_sides(folder, Cut(1, 1), tmp_path / "sides")
+    real = real_positions(inputs)
+    expected = whole(**inputs).logits[real]
+    for below, middle in ((folder, folder), sides):
+        client = client_side(below, Cut(1, 1), server_side(middle, Cut(1, 1)), causal=True).requires_grad_(False)
+        client.tie_weights()
+        assert torch.equal(client(**inputs).logits[real], expected)
+    apart = tiny_config(family, tie_word_embeddings=False)
+    assert cost(folder, Cut(1, 1), causal=True) == cost(apart, Cut(1, 1), causal=True)
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "table"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_of_two_tied_weights_either_may_be_stored(tmp_path: Path, family: str, lacking: str) -> None:
+    folder = save_tiny(family, tmp_path / "model", causal=True, tie_word_embeddings=True)
+    stored = load_file(folder / WHOLE_FILE)
+    table = "transformer.wte.weight" if family == "gpt2" else "model.embed_tokens.weight"
+    if lacking == "table":
+        stored["lm_head.weight"] = stored.pop(table)
+    else:
+        stored["lm_head.weight"] = stored[table].clone()
+    save_file(stored, folder / WHOLE_FILE, metadata={"format": "pt"})
+    inputs = batch("none")
+    client, _ = joined(folder, Cut(1, 1), causal=True)
+    assert torch.equal(client(**inputs).logits, load_whole(folder, True)(**inputs).logits)
+    assert client.get_output_embeddings().weight is client.get_input_embeddings().weight
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
 def test_generation_equals_the_whole_models(tiny, family: str) -> None:
     whole = load_whole(tiny(family, True), causal=True)
@@ -86,6 +131,33 @@ def test_positions_given_by_the_caller_reach_the_hosted_layers(tiny, family: str
     inputs = {**batch("none"), "position_ids": torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5]]).repeat(3, 1)}
     assert torch.equal(client(**inputs).last_hidden_state, whole(**inputs).last_hidden_state)
     assert not torch.equal(whole(inputs["input_ids"]).last_hidden_state, whole(**inputs).last_hidden_state)
+
+
+VARIANTS = [
+    ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}}),
+    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8,
+                                   "rope_theta": 500.0}}),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "rope_theta": 500.0,
+                                   "high_freq_factor": 4.0, "original_max_position_embeddings": 8}}),
+    ("gemma2", {"final_logit_softcapping": 0.5, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 3}),
+    ("gemma3_text", {"use_bidirectional_attention": True, "final_logit_softcapping": 0.5}),
+    ("gemma2", {"use_bidirectional_attention": True}),
+    ("gpt2", {"reorder_and_upcast_attn": True, "scale_attn_by_inverse_layer_idx": True}),
+    ("bert", {"is_decoder": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)
+def test_variants_within_a_family_are_exact(tmp_path: Path, family: str, changes: dict) -> None:
+    causal = family in CAUSAL and not changes.get("use_bidirectional_attention")
+    folder = save_tiny(family, tmp_path / "model", causal, **changes)
+    whole = load_whole(folder, causal)
+    for cut in (Cut(1, 1), Cut(2, 0)):
+        client, _ = joined(folder, cut, causal)
+        for padding in ("left", "right"):
+            inputs = batch(padding)
+            real = real_positions(inputs)
+            assert torch.equal(client(**inputs)[0][real], whole(**inputs)[0][real]), (cut, padding)
 
 
 @pytest.mark.parametrize("padding", ["right", "none"])
@@ -174,20 +246,12 @@ def test_server_is_frozen_and_client_is_not(tiny) -> None:
     assert not client.training and not server.training
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "modernbert"])
-def test_embedding_dropout_is_the_clients_alone(tmp_path: Path, family: str) -> None:
-    noisy = {
-        "bert": {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.0},
-        "gpt2": {"embd_pdrop": 0.5, "resid_pdrop": 0.0, "attn_pdrop": 0.0},
-        "modernbert": {"embedding_dropout": 0.5},
-    }
-    folder = save_tiny(family, tmp_path / "model", **noisy[family])
-    server = server_side(folder, Cut(1, 1))
-    for module in server.modules():
-        if isinstance(module, torch.nn.Dropout) and family == "bert":
-            module.p = 0.0  # a layer's own dropout
-    hidden = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(server.train()(hidden), server.eval()(hidden))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_hosted_layers_have_no_dropout_even_in_training_mode(tmp_path: Path, family: str) -> None:
+    server = server_side(save_tiny(family, tmp_path / "model", **PUBLISHED_DROPOUT[family]), Cut(1, 1))
+    hidden = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 8, dtype=torch.long)
+    assert torch.equal(server.train()(hidden, mask), server.eval()(hidden, mask))
 
 
 def test_sharded_and_headful_checkpoints(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -32,6 +33,14 @@ SETTINGS: dict[str, dict] = {
     "gemma3_text": {**GROUPED, "head_dim": 4, "sliding_window": 3, "layer_types": TYPES},
     "gpt2": {"n_embd": 16, "n_head": 4, "n_positions": 64, "scale_attn_by_inverse_layer_idx": True},
 }
+BERT_DROPOUT = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+PUBLISHED_DROPOUT: dict[str, dict] = {
+    **dict.fromkeys(FAMILIES, {"attention_dropout": 0.1}),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "longformer"), BERT_DROPOUT),
+    "modernbert": {"attention_dropout": 0.1, "embedding_dropout": 0.1, "mlp_dropout": 0.1},
+    "gpt2": {"attn_pdrop": 0.1, "embd_pdrop": 0.1, "resid_pdrop": 0.1},
+}
+"""All that a family's published configurations can set."""
 
 
 def tiny_config(family: str, **changes: object) -> PreTrainedConfig:
@@ -50,6 +59,13 @@ def save_tiny(
             parameter.add_(torch.randn(parameter.shape) * 0.2)
     model.save_pretrained(folder, max_shard_size=shard)
     return folder
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    """Writes fields into a saved model's ``config.json``; None takes one away."""
+    file = folder / "config.json"
+    fields = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
 
 
 def load_whole(

@@ -116,7 +116,8 @@ def test_recency_weighs_the_tokens_of_older_items_less() -> None:
 
 
 def test_evaluation_is_free_of_dropout_and_so_are_items_while_training() -> None:
-    model = recommender()
+    # under adapters the base has none
+    model = EncoderRecommender(bert(), tokenizer(), EncoderSettings(max_tokens=32, item_tokens=8)).eval()
     texts, matrix = with_matrix(model)
     torch.testing.assert_close(
         model.encode_users(HISTORIES, texts), model.encode_users(HISTORIES, texts), rtol=0, atol=0
@@ -163,10 +164,16 @@ def test_flops_count_the_matrix_products_of_a_step_and_leave_no_gradient() -> No
         ({"pooling": "max"}, "pooling is 'max'"),
         ({"recency": 0.0}, "recency is 0.0"),
         ({"recency": 1.5}, "recency is 1.5"),
-        ({"max_tokens": 9, "item_tokens": 8}, "max_tokens is 9"),
+        ({"max_tokens": 9, "item_tokens": 8}, "'model.max-tokens' = 9, .*lower 'model.item-tokens'"),
         ({"max_tokens": 67}, "the model reads 66"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recommender(**settings)
+
+
+def test_recency_is_not_passed_over_where_the_first_token_is_taken() -> None:
+    settings = EncoderSettings(max_tokens=32, item_tokens=8, recency=0.5)
+    with pytest.raises(ConfigError, match="'model.recency' = 0.5 weighs a mean.*'model.pooling' to 'mean'"):
+        EncoderRecommender(longformer(), tokenizer(), settings)

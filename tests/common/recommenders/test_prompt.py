@@ -123,7 +123,11 @@ def test_titles_are_cut_and_told_by_their_digest() -> None:
 REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: Template(instruction=" "), ConfigError, "instruction"),
     (lambda: Template(title_tokens=0), ConfigError, "title_tokens"),
-    (lambda: Prompts(byte_level(), Template(max_tokens=100, title_tokens=32)), ConfigError, "max_tokens is 100"),
+    (
+        lambda: Prompts(byte_level(), Template(max_tokens=100, title_tokens=32)),
+        ConfigError,
+        "'model.max-tokens' = 100, .*shorten 'generate.instruction'",
+    ),
     (lambda: both(byte_level())[0].encode([[]], both(byte_level())[1]), DataError, "catalogue of 14"),
     (lambda: both(byte_level())[0].encode([[14]], both(byte_level())[1]), DataError, "catalogue of 14"),
     (lambda: both(byte_level())[0].with_answers([[1]], [-1], both(byte_level())[1]), DataError, "-1"),

@@ -54,10 +54,23 @@ def test_it_finds_the_same_without_a_cache() -> None:
     assert torch.equal(search(model, PROMPTS, batch(), 3, 3, 8).sequences, cached.sequences)
 
 
-def test_the_folder_s_sampling_and_penalties_do_not_count() -> None:
+FOLDERS = [
+    {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 3.0, "no_repeat_ngram_size": 1,
+     "eos_token_id": [5, 6, 7]},
+    {"suppress_tokens": list(range(2, 290))}, {"begin_suppress_tokens": list(range(2, 290))}, {"min_new_tokens": 8},
+    {"bad_words_ids": [[token] for token in range(2, 290)]}, {"exponential_decay_length_penalty": [1, 2.0]},
+    {"forced_eos_token_id": 1}, {"encoder_repetition_penalty": 2.0}, {"guidance_scale": 2.0}, {"stop_strings": "a"},
+    {"max_time": 0.0}, {"max_length": 5}, {"cache_implementation": "static"}, {"prompt_lookup_num_tokens": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("said", FOLDERS, ids=lambda said: next(iter(said)))
+def test_what_the_folder_says_about_generation_does_not_count(said: dict, beams: int) -> None:
     model = llama(len(TOKENIZER))
-    expected = search(model, PROMPTS, batch(), 3, 1, 8).sequences
-    model.generation_config = GenerationConfig(
-        do_sample=True, temperature=5.0, top_k=2, repetition_penalty=3.0, no_repeat_ngram_size=1, eos_token_id=[5, 6, 7]
-    )
-    assert torch.equal(search(model, PROMPTS, batch(), 3, 1, 8).sequences, expected)
+    expected = search(model, PROMPTS, batch(), beams, 1, 8)
+    model.generation_config = GenerationConfig(**said)
+    found = search(model, PROMPTS, batch(), beams, 1, 8)
+    assert torch.equal(found.sequences, expected.sequences)
+    if beams > 1:
+        assert torch.equal(found.sequences_scores, expected.sequences_scores)

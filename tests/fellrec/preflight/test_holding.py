@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from client_app.node import all_clients
 from common.config import from_flat
-from common.cut import Cut, cost, digest, write_sides
+from common.cut import Cut, config_digest, cost, digest, write_sides
 from common.errors import ConfigError
 from fellrec.cli import app
 from fellrec.preflight import Node, holding, software
 from fellrec.preflight.holding import available_memory, data, memory, model
 from fellrec.preflight.software import versions
+from tests.common.cut.tiny import edit_config
 from tests.federation import tiny_settings
 from tests.fellrec.preflight.servers import federation, verdicts
 from tests.server_app.split.tiny import model_folder
@@ -46,6 +47,12 @@ def test_the_model_is_the_federations_whole_or_the_clients_side(fellrec_home: Pa
         return found.verdict
 
     assert verdict(whole) == verdict(client) == "ok"
+    for folder in (whole, client):
+        (found,) = model(Node(model=str(folder), digest=wanted, config=config_digest(whole), k=1, m=1))
+        assert found.verdict == "ok"
+    edit_config(whole, layer_norm_eps=0.5)
+    (found,) = model(Node(model=str(whole), digest=wanted, config=config_digest(client), k=1, m=1))
+    assert found.verdict == "fail" and "config.json" in found.message and "config.json" in found.remedy
     assert verdict(server) == verdict(client, k=2) == verdict(whole, "0" * 64) == verdict(tmp_path / "none") == "fail"
 
 

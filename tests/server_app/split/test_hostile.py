@@ -163,6 +163,7 @@ def test_a_message_that_comes_at_the_wrong_time(mallory, fault: str) -> None:
 HELLOS = {
     "other protocol": (hello(protocol=2), "FAILED_PRECONDITION"),
     "other model": (hello(digest="other"), "FAILED_PRECONDITION"),
+    "other configuration": (hello(config="other"), "FAILED_PRECONDITION"),
     "other cut": (hello(k=2), "FAILED_PRECONDITION"),
     "other size": (hello(hidden_size=64), "FAILED_PRECONDITION"),
     "no codec": (hello(codec=0), "INVALID_ARGUMENT"),
