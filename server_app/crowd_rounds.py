@@ -95,12 +95,17 @@ class CrowdRounds:
         for name, scope in self.click.scopes.items():
             scopes.setdefault(scope.value, []).append(name)
         self._log.write(
-            "strategy", name=self._config.strategy.name, scopes=scopes, groups=self.click.groups,
+            "strategy", name=self._config.strategy.name, scopes=scopes, groups=self.click.groups, guard=self._guard(),
             release=self.release and {
                 "mechanism": self.release.mechanism.value, "epsilon": self.release.epsilon, "clip": self.release.clip,
                 "scale": self.release.scale,
             },
         )  # fmt: skip
+
+    def _guard(self) -> dict[str, float] | None:
+        """How far an upload may be out of proportion; None where nobody is guarded."""
+        guard = self._config.guard
+        return {"factor": guard.gradient_factor} if guard.on and self.state.mixes else None
 
     def _resume(self) -> None:
         kept = self._folder.last_checkpoint() if self._config.resume else None

@@ -32,6 +32,11 @@ class CrowdState:
             for name, tensor in click.start(Scope.GROUP).items()
         }
 
+    @property
+    def mixes(self) -> bool:
+        """Whether anything that one client sends reaches others."""
+        return bool(self.shared or self.tables)
+
     def for_clients(self, codes: Sequence[Sequence[int]]) -> tuple[Adapter, Adapter, dict[str, list[int]]]:
         """Shared tensors, the tables' rows that clients with these codes need, and which rows those are by attribute."""
         present = {a: sorted({own[place] for own in codes}) for place, a in enumerate(self._attributes)}

@@ -85,7 +85,7 @@ class FederatedRecommenders(Strategy):
         self._log.write(
             "strategy", name=self.config.strategy.name, scope=self.plan.scope.value, rule=repr(self.plan.rule),
             heating=self.plan.heating, pacing=self.plan.pacing, own_share=self.plan.own_share, pooled=self.plan.pooled,
-            guard=self.config.guard.model_dump() if self.plan.guarded and self.config.guard.on else None,
+            guard={"factor": self.config.guard.factor} if self.plan.guarded and self.config.guard.on else None,
         )  # fmt: skip
 
     def configure_train(
@@ -113,14 +113,21 @@ class FederatedRecommenders(Strategy):
         reports = self.trained.reports
         if len(reports) < self.quorum(len(trainees)):
             return None, None
-        heats = self._heats(reports, server_round - 1)
+        sizes, heats = self._sizes(), self._heats(reports, server_round - 1)
+        for (client, report), size in zip(reports.items(), sizes.tolist(), strict=True):
+            if size < report.examples and self.plan.guarded:
+                self._log.write(
+                    "warning", round=server_round, client=client, kind="size",
+                    reason=f"its {report.examples} examples would outweigh all others: they count as {size:.0f}",
+                    hint="raise 'guard.largest-share' where it honestly has so many",
+                )  # fmt: skip
         updates = Updates(
             clients=tuple(reports),
             adapters=[report.adapter for report in reports.values()],
             start=[self._start_of(trainees[client], report) for client, report in reports.items()],
             origin=self.origin,
             losses=torch.tensor([report.loss for report in reports.values()], dtype=torch.float64),
-            sizes=self._sizes(),
+            sizes=sizes,
             heats=heats if self.plan.heating else torch.ones(len(reports)),
         )
         mixture = mix(self.plan.rule, updates)

@@ -273,3 +273,23 @@ def test_one_persons_gradient_out_of_proportion_is_left_out_by_name(fellrec_home
     (found,) = rejected(fellrec_home)
     assert found["code"] == "FR450" and len(found["clients"]) == 1
     assert result(fellrec_home)["rounds"][0]["clients_ok"] == 11
+
+
+def test_a_size_that_would_outweigh_all_others_is_capped_and_told(fellrec_home: Path) -> None:
+    def joins_as_large(config) -> None:  # noqa: ANN001
+        config["clients"] = [
+            json.dumps(json.loads(config["clients"][0]) | {"interactions": 10**9, "train_interactions": 10**9})
+        ]
+
+    chosen = tiny_settings(fellrec_home, num_server_rounds=1, train__examples=0, strategy__name="fedavg")
+    faults = {(HOSTILE, 1): in_training(claim("num-examples", 10**9)), ("toy-0", 1): in_training(sends(lambda t: t))}
+    federate(chosen, 3, grid=lambda settings, nodes, _: Roll(settings, nodes, faults, joins_as_large))
+    log = read_events(RunFolder.find("latest", str(fellrec_home)).events_path)
+    (told,) = [event for event in log if event["event"] == "warning" and event["kind"] == "size"]
+    assert told["client"] == HOSTILE and "they count as" in told["reason"]
+    (mixed,) = [
+        event
+        for event in read_events(RunFolder.find("latest", str(fellrec_home)).events_path)
+        if event["event"] == "round_ended"
+    ]
+    assert mixed["weights"]["toy-0"][HOSTILE] == pytest.approx(0.6)

@@ -21,7 +21,11 @@ class Member:
 
 @dataclass
 class ClientRound:
-    """What one client reported of one round. ``heat`` is its learning speed after the round, as a part of the full one."""
+    """What one client reported of one round.
+
+    ``heat`` is its learning speed after the round, as a part of the full one; ``proportion`` the norm of its update over the
+    median of the others', as the guard before mixing saw it.
+    """
 
     loss: float | None = None
     examples: float | None = None
@@ -29,6 +33,7 @@ class ClientRound:
     heat: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     bytes: Mapping[str, float] = field(default_factory=dict)
+    proportion: float | None = None
 
 
 @dataclass

@@ -163,7 +163,7 @@ class History:
         entry.clients = {
             str(client): ClientRound(
                 real(found.get("loss")), real(found.get("examples")), real(found.get("share")), real(found.get("heat")),
-                reals(found.get("seconds")), reals(found.get("bytes")),
+                reals(found.get("seconds")), reals(found.get("bytes")), real(found.get("proportion")),
             )
             for client, found in (event.get("clients") or {}).items()
         }  # fmt: skip

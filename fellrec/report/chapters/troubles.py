@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from common.errors import GuardError
 from fellrec.report.chapters.section import Section, paragraph, section
 from fellrec.report.entries import Trouble
+from fellrec.report.history import History
 from fellrec.report.markup import Markup, tag
-from fellrec.report.numbers import NOTHING, moment
+from fellrec.report.numbers import NOTHING, decimal, moment, real, short
 from fellrec.report.record import Record
 from fellrec.report.tables import table
 
@@ -17,10 +19,31 @@ CODE = re.compile("FR[0-9]{3}")
 
 def troubles(record: Record) -> Section:
     """What went wrong or deserves a look, in its order."""
-    found = record.history.troubles
+    found, parts = record.history.troubles, guarded(record.history)
     return section(
-        "troubles", "Failures and warnings", told(found) if found else paragraph("The event log names none.")
+        "troubles", "Failures and warnings", told(found) if found else paragraph("The event log names none."), *parts
     )
+
+
+def guarded(history: History) -> list[Markup]:
+    """What the guard before mixing did; nothing where it was off or nothing is mixed."""
+    settings = history.strategy.get("guard")
+    if not isinstance(settings, Mapping) or real(settings.get("factor")) is None:
+        return []
+    held = [
+        own.proportion
+        for entry in history.whole_rounds()
+        for own in entry.clients.values()
+        if own.proportion is not None
+    ]
+    out = sum(trouble.kind == GuardError.code for trouble in history.troubles)
+    largest = f" The largest that was mixed was {decimal(max(held), 2)} times." if held else ""
+    return [
+        paragraph(
+            f"Before mixing, an update whose norm is more than {short(settings['factor'])} times the others' median is left out:"
+            f" {out or 'none'} in this run.{largest}"
+        )
+    ]
 
 
 def told(found: Iterable[Trouble]) -> Markup:

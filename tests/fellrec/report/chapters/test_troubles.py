@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fellrec.report.chapters.troubles import told
-from fellrec.report.entries import Trouble
+from fellrec.report.chapters.troubles import guarded, told
+from fellrec.report.entries import ClientRound, Round, Trouble
+from fellrec.report.history import History
 from fellrec.report.page import report
 from fellrec.report.record import Record
 from tests.fellrec.report.logs import folder, log, result, timed
@@ -28,3 +29,20 @@ def test_a_run_that_ended_says_at_its_top_that_clients_failed(tmp_path: Path) ->
     assert "2 clients are not in the means: failed with FR400 (north); no test users (west)." in page.said
     quiet = sound(report(Record.read(folder(tmp_path / "two", log(), result()))))
     assert "One failure" not in quiet.said
+
+
+def test_the_guard_says_what_it_left_out_and_what_was_mixed() -> None:
+    history = History()
+    history.add({"event": "strategy", "name": "fellrec", "guard": {"factor": 3.0}})
+    history.add({"event": "rejected", "round": 1, "client": "north", "code": "FR450", "reason": "too large"})
+    history.rounds[1] = Round(1, ended=True)
+    history.rounds[1].clients = {"west": ClientRound(proportion=1.25), "east": ClientRound()}
+    (told_of,) = guarded(history)
+    page = Page(told_of)
+    assert (
+        "more than 3 times the others' median is left out: 1 in this run. The largest that was mixed was 1.25 times"
+        in page.said
+    )
+    assert guarded(History()) == []
+    history.add({"event": "strategy", "name": "local", "guard": None})
+    assert guarded(history) == []
