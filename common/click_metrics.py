@@ -7,8 +7,6 @@ is then the accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
@@ -53,20 +51,6 @@ def click_metrics(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> dic
     }
 
 
-def by_group(
-    clicks: ArrayLike, logits: ArrayLike, users: ArrayLike, groups: ArrayLike
-) -> dict[int, dict[str, float | int | None]]:
-    """:func:`click_metrics` of the rows of each group, by the group's number in ``groups`` [n]; empty groups are absent."""
-    y, scores, owners = _rows(clicks, logits, users)
-    codes = np.asarray(groups)
-    if codes.shape != y.shape:
-        raise DataError(f"groups have shape {codes.shape!r}, there are {len(y)} rows", "give each row its group")
-    return {
-        int(group): click_metrics(y[codes == group], scores[codes == group], owners[codes == group])
-        for group in np.unique(codes)
-    }
-
-
 def auc(clicks: NDArray, logits: NDArray) -> float | None:
     """The share of (click, no click) pairs in the right order, ties as half; None where there is no pair."""
     positives = int(clicks.sum())
@@ -85,20 +69,6 @@ def user_auc(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> dict[int
     parts = zip(np.split(y[order], starts[1:]), np.split(scores[order], starts[1:]), strict=True)
     values = {int(user): auc(*part) for user, part in zip(numbers, parts, strict=True)}
     return {user: value for user, value in values.items() if value is not None}
-
-
-def mean_metrics(metrics: Mapping[str, Mapping[str, float | int | None]]) -> dict[str, float]:
-    """Each metric's mean over clients, weighted by their rows; a client where one is None does not count in it.
-
-    Raises DataError where no client has a value of some metric.
-    """
-    means = {}
-    for name in CLICK_METRICS:
-        known = [(own[name], own["rows"]) for own in metrics.values() if own[name] is not None and own["rows"]]
-        if not known:
-            raise DataError(f"no client has a value of {name!r}", "evaluate a client with clicks and skips")
-        means[name] = float(np.average([value for value, _ in known], weights=[rows for _, rows in known]))
-    return means
 
 
 def _rows(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, precision_recall_fscore_support, roc_auc_score
 
-from common.click_metrics import CLICK_METRICS, by_group, click_metrics, mean_metrics, user_auc
+from common.click_metrics import click_metrics, user_auc
 from common.errors import DataError
 
 PROPERTY = hypothesis.settings(deadline=None, max_examples=60)
@@ -57,30 +57,9 @@ def test_the_users_auc_is_the_mean_over_those_with_both_classes(rows: list) -> N
         assert found["user_auc"] is None
 
 
-@PROPERTY
-@given(ROWS)
-def test_a_group_is_judged_on_its_own_rows(rows: list) -> None:
-    clicks, logits, users = columns(rows)
-    groups = users % 2
-    found = by_group(clicks, logits, users, groups)
-    assert found.keys() == set(groups.tolist())
-    for group, own in found.items():
-        rows_of = groups == group
-        assert own == click_metrics(clicks[rows_of], logits[rows_of], users[rows_of])
-
-
 def test_certain_logits_cost_no_infinity() -> None:
     found = click_metrics([1, 0], [-1000.0, 1000.0], [0, 0])
     assert found["logloss"] == 1000.0 and found["auc"] == 0.0
-
-
-def test_clients_are_averaged_by_their_rows_where_they_have_a_value() -> None:
-    one = dict.fromkeys(CLICK_METRICS, 0.5) | {"rows": 3}
-    other = dict.fromkeys(CLICK_METRICS, 0.9) | {"rows": 1, "auc": None}
-    means = mean_metrics({"a": one, "b": other})
-    assert means["f1"] == pytest.approx(0.6) and means["auc"] == 0.5
-    with pytest.raises(DataError, match="'auc'"):
-        mean_metrics({"b": other})
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
@@ -97,5 +76,3 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         click_metrics([0, 1], [0.0], [0, 0])
     with pytest.raises(DataError, match=r"\[2\]"):
         click_metrics([0, 2], [0.0, 1.0], [0, 0])
-    with pytest.raises(DataError, match="groups"):
-        by_group([0, 1], [0.0, 1.0], [0, 0], [0])
