@@ -23,6 +23,7 @@ from common.events import Event, read_events
 from common.home import runs_home
 from common.run_folder import RunFolder
 from common.table import result_table
+from fellrec import supervisor
 from fellrec.flower import Flower, own_superlink
 from fellrec.recipes import CHECKOUT
 
@@ -61,9 +62,16 @@ def simulate(
     with nullcontext(flower) if flower else own_superlink() as running:
         console.print("starting Flower's simulation engine")
         process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
-        tail = _kept_tail(process)
-        _follow(path / "events.jsonl", process, config, began, console)
-        process.wait()
+        try:
+            tail = _kept_tail(process)
+            _follow(path / "events.jsonl", process, config, began, console)
+        except (KeyboardInterrupt, SystemExit):
+            # whoever brought the Flower has its own way to go on
+            if flower is None and path.is_dir():
+                console.print(f"\nrun {name} ends here; {_remedy(name)}", markup=False)
+            raise
+        finally:
+            supervisor.end(process)
     try:
         folder = RunFolder.find(name, config.home)
         result = folder.result()
@@ -74,6 +82,10 @@ def simulate(
     for line in result_table(result):
         console.print(line, markup=False)
     return folder
+
+
+def _remedy(name: str) -> str:
+    return f"to go on after its last whole round: the same command with --set run-name={name} --set resume=true"
 
 
 def _kept_tail(process: subprocess.Popen[str]) -> deque[str]:
