@@ -64,7 +64,7 @@ def simulate(
         process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
         try:
             tail = _kept_tail(process)
-            _follow(path / "events.jsonl", process, config, began, console)
+            ended = _follow(path / "events.jsonl", process, config, began, console)
         except (KeyboardInterrupt, SystemExit):
             # whoever brought the Flower has its own way to go on
             if flower is None and path.is_dir():
@@ -74,6 +74,9 @@ def simulate(
             supervisor.end(process)
     try:
         folder = RunFolder.find(name, config.home)
+        if not ended:
+            # a result that is there is an earlier run's
+            raise RunError(f"run {name!r} did not come to its end")
         result = folder.result()
     except RunError as error:
         said = "\n".join(tail)
@@ -100,7 +103,9 @@ def _kept_tail(process: subprocess.Popen[str]) -> deque[str]:
     return tail
 
 
-def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began: float, console: Console) -> None:
+def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began: float, console: Console) -> bool:
+    """Shows a run's progress until Flower's command ends, whose exit status says nothing; returns whether the run ended well."""
+    ended = False
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None, note="")
@@ -136,6 +141,9 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
                 )
             elif kind == "measuring":
                 bar.update(task, description="measuring", note="test users")
+            elif kind == "run_ended":
+                ended = True
+    return ended
 
 
 def _tail_events(path: Path, process: subprocess.Popen[str], began: float) -> Iterator[Event]:

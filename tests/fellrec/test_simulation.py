@@ -1,0 +1,56 @@
+"""A simulated run as the command sees it: its result is its own, whatever Flower's command says, and is no earlier one's."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from common.config import from_flat
+from common.errors import RunError
+from common.run_folder import RunFolder
+from fellrec import supervisor
+from fellrec.simulation import simulate
+from tests.federation import federate, tiny_settings
+
+
+class Flower:
+    """Whose ``flwr run`` runs a program in place of the app; its exit status is 0, as Flower's own is."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self._folder, self._program = folder, program
+
+    def run(self, app: Path, settings: dict, nodes: int, cpus: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", self._program, settings["run-name"]]
+        return supervisor.start(command, self._folder, os.environ, subprocess.PIPE, subprocess.STDOUT)
+
+
+def test_a_run_that_fails_is_an_error_also_where_one_of_its_name_has_a_result(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, run_name="one")
+    federate(settings)
+    log = RunFolder.find("one", str(fellrec_home)).events_path
+    old = time.time() - 60
+    log.write_text("".join(f'{{"event": "{kind}", "time": {old}}}\n' for kind in ("run_started", "run_ended")))
+    flower = Flower(fellrec_home, "print('ERROR: run one exists already')")
+    with pytest.raises(RunError, match="ended without a result.*'one'") as failed:
+        simulate(settings, from_flat(settings), 2, 1, Console(file=io.StringIO()), flower)  # type: ignore[arg-type]
+    assert "one exists already" in failed.value.hint
+
+
+def test_a_run_that_ends_well_gives_its_folder(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, run_name="one")
+    federate(settings)
+    log = RunFolder.find("one", str(fellrec_home)).events_path
+    flower = Flower(
+        fellrec_home,
+        f'import time; open({str(log)!r}, \'a\').write(f\'{{{{"event": "run_ended", "time": {{time.time()}}}}}}\\n\')',
+    )
+    out = io.StringIO()
+    found = simulate(settings, from_flat(settings), 2, 1, Console(file=out, width=200), flower)  # type: ignore[arg-type]
+    assert found.name == "one" and "toy-0" in out.getvalue()
