@@ -15,6 +15,7 @@ from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
 from server_app.crowd_state import CrowdState
+from server_app.failures import failure
 from server_app.inbox import SILENT
 
 LARGEST_LOSS = 1e6
@@ -86,7 +87,7 @@ class CrowdInbox:
 
     def _read(self, reply: Message, asked: Sequence[str], number: int, parts: Sequence[str]) -> CrowdReport:
         if reply.has_error():
-            raise MessageError(f"failed: code {reply.error.code}, {reply.error.reason}", "see the node's log")
+            raise failure(reply.error, "its node")
         report = CrowdReport.from_record(reply.content, self._groups)
         strange = (set(report.clients) | set(report.measured) | set(report.left_out)) - set(asked)
         if report.round != number or strange:

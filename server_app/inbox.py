@@ -12,6 +12,7 @@ from common.errors import FellrecError, MessageError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import EvaluateReport, TrainReport, check_adapter, payload_bytes
+from server_app.failures import failure
 
 Report = TypeVar("Report", TrainReport, EvaluateReport)
 
@@ -78,9 +79,7 @@ class Inbox:
 
     def _read(self, reply: Message, client: str, round_number: int, kind: type[Report]) -> Report:
         if reply.has_error():
-            raise MessageError(
-                f"client {client!r} failed: code {reply.error.code}, {reply.error.reason}", "see its log"
-            )
+            raise failure(reply.error, f"client {client!r}")
         report = kind.from_record(reply.content)
         if report.client != client or report.round != round_number:
             raise MessageError(f"client {client!r} answered for client {report.client!r}, round {report.round!r}")
