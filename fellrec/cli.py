@@ -79,6 +79,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fellrec.commands.preflight:preflight_command",
         "Check a node before it joins: versions, certificates, clock, both ports, data, model, memory. Exit 1 on a failure.",
     ),
+    "join": (
+        "fellrec.commands.join:join_command",
+        "Start a node's SuperNode, and try again for 90 seconds while the SuperLink holds one that was killed for online.",
+    ),
     "gateway": (
         "fellrec.commands.gateway:gateway_command",
         "Let nodes reach a SuperLink's nodes' paths, and nothing else of it.",

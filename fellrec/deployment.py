@@ -54,7 +54,7 @@ class Drive:
             flower_run = self._start({**settings, "run-name": name, "resume": self._begun}, failures > 0)
             try:
                 state = self._follow(flower_run, name)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 self._tell(f"run {name} goes on without this command; `flwr stop {flower_run}` ends it")
                 raise
             if state.completed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import httpx
 from common.config import Value
 from common.errors import RunError
 from common.home import home
+from fellrec import supervisor
 from server_app.result import commit
 
 START_WITHIN = 60.0
@@ -54,9 +54,7 @@ class Flower:
             "--federation-config",
             federation,
         ]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return supervisor.start(command, self.folder, self.environment, subprocess.PIPE, subprocess.STDOUT)
 
 
 @contextmanager
@@ -90,18 +88,16 @@ def own_superlink() -> Iterator[Flower]:
         "--host", "127.0.0.1", "--port", str(port), "--control-api-address", f"127.0.0.1:{control}",
     ]  # fmt: skip
     with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = supervisor.start(command, folder, environment, output, subprocess.STDOUT)
     try:
         _wait_until_up(process, port, log)
         yield Flower(environment, folder, log)
     finally:
-        _end(process)
+        supervisor.end(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_up(process: subprocess.Popen[str], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -114,18 +110,6 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> No
     raise RunError(
         f"Flower's SuperLink did not come up on 127.0.0.1:{port} within {START_WITHIN:g} s", f"it said:\n{tail}"
     )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the SuperLink and whatever it started (it leads a process group of its own)."""
-    for sign, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def write_settings(path: Path, settings: Mapping[str, Value]) -> Path:

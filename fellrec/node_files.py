@@ -13,8 +13,9 @@ FELLREC_SUPERNODE_KEY=supernode.key
 
 START = """\
 #!/bin/sh
-# Joins the federation with this folder's keys; more arguments go to flower-supernode. FELLREC_ISOLATION=process leaves the
-# ClientApp to a `flower-superexec` of its own, which then needs this folder's ca.crt, split.crt and split.key at the same place.
+# Joins the federation with this folder's keys; more arguments go to flower-supernode. After a kill the SuperLink refuses the
+# node for up to a minute: `fellrec join` tries it again. FELLREC_ISOLATION=process leaves the ClientApp to a `flower-superexec`
+# of its own, which then needs this folder's ca.crt, split.crt and split.key at the same place.
 set -eu
 cd "$(dirname "$0")"
 here=$(pwd)
@@ -22,7 +23,7 @@ set -a
 . ./node.env
 set +a
 case "$FELLREC_DATA_PATH" in /*) ;; *) FELLREC_DATA_PATH="$here/$FELLREC_DATA_PATH" ;; esac
-exec flower-supernode --superlink "$FELLREC_SUPERLINK" --root-certificates "$here/$FELLREC_ROOT_CERTIFICATE" \\
+exec fellrec join -- --superlink "$FELLREC_SUPERLINK" --root-certificates "$here/$FELLREC_ROOT_CERTIFICATE" \\
     --auth-supernode-private-key "$here/$FELLREC_SUPERNODE_KEY" \\
     --isolation "${FELLREC_ISOLATION:-subprocess}" --host "${FELLREC_RUNTIME_HOST:-127.0.0.1}" \\
     --port "${FELLREC_RUNTIME_PORT:-9094}" \\

@@ -25,6 +25,12 @@ from common.run_folder import RunFolder
 from common.version import app_identity
 from server_app.hosting import Hosting
 
+ASKED = (signal.SIGINT, signal.SIGTERM)
+"""What asks the service to end."""
+
+END_WITHIN = 8
+"""Seconds that sessions and the step that is being computed have for it."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -44,9 +50,8 @@ def serve(folder: RunFolder, config: RunConfig, hours: float, told: Callable[[Se
     clients = sorted(path.stem for path in (folder.path / "adapters").glob("*.safetensors"))
     if not clients:
         raise RunError(f"run {folder.name!r} has no adapters", "it has not ended, or it failed: see its events.jsonl")
-    ended = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: ended.set())
+    for sign in ASKED:
+        signal.signal(sign, _leave)
     with (
         tempfile.TemporaryDirectory(prefix="fellrec-serve-") as state,
         closing(Hosting(config, folder.name, Path(state))) as hosting,
@@ -56,7 +61,16 @@ def serve(folder: RunFolder, config: RunConfig, hours: float, told: Callable[[Se
             doors = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)
             tokens[client] = keep_token(folder.path / "tokens" / f"{client}.token", doors.tokens[0.0])
         told(Service(hosting.address, tokens))
-        ended.wait()
+        threading.Event().wait()
+
+
+def _leave(*_: object) -> None:
+    """Ends this process, also while it still loads: in order, or after :data:`END_WITHIN` seconds as it stands."""
+    signal.alarm(END_WITHIN)
+    # whoever asks again means it
+    for sign in ASKED:
+        signal.signal(sign, signal.SIG_DFL)
+    raise SystemExit(0)
 
 
 def whole_recommender(config: RunConfig, adapter: Adapter) -> Recommender:

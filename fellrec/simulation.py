@@ -24,6 +24,7 @@ from common.home import runs_home
 from common.recommenders import build
 from common.run_folder import RunFolder
 from common.table import result_table
+from fellrec import supervisor
 from fellrec.flower import Flower, own_superlink
 from fellrec.recipes import CHECKOUT
 
@@ -65,11 +66,21 @@ def simulate(
     with nullcontext(flower) if flower else own_superlink() as running:
         console.print("starting Flower's simulation engine")
         process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
-        tail = _kept_tail(process)
-        _follow(path / "events.jsonl", process, config, began, console)
-        process.wait()
+        try:
+            tail = _kept_tail(process)
+            ended = _follow(path / "events.jsonl", process, config, began, console)
+        except (KeyboardInterrupt, SystemExit):
+            # whoever brought the Flower has its own way to go on
+            if flower is None and path.is_dir():
+                console.print(f"\nrun {name} ends here; {_remedy(name)}", markup=False)
+            raise
+        finally:
+            supervisor.end(process)
     try:
         folder = RunFolder.find(name, config.home)
+        if not ended:
+            # a result that is there is an earlier run's
+            raise RunError(f"run {name!r} did not come to its end")
         result = folder.result()
     except RunError as error:
         said = "\n".join(tail)
@@ -78,6 +89,10 @@ def simulate(
     for line in result_table(result):
         console.print(line, markup=False)
     return folder
+
+
+def _remedy(name: str) -> str:
+    return f"to go on after its last whole round: the same command with --set run-name={name} --set resume=true"
 
 
 def _kept_tail(process: subprocess.Popen[str]) -> deque[str]:
@@ -92,7 +107,9 @@ def _kept_tail(process: subprocess.Popen[str]) -> deque[str]:
     return tail
 
 
-def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began: float, console: Console) -> None:
+def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began: float, console: Console) -> bool:
+    """Shows a run's progress until Flower's command ends, whose exit status says nothing; returns whether the run ended well."""
+    ended = False
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None, note="")
@@ -128,6 +145,9 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
                 )
             elif kind == "measuring":
                 bar.update(task, description="measuring", note="test users")
+            elif kind == "run_ended":
+                ended = True
+    return ended
 
 
 def _tail_events(path: Path, process: subprocess.Popen[str], began: float) -> Iterator[Event]:

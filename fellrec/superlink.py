@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.config import LOOPBACK, Value
 from common.errors import ConfigError, RunError
+from fellrec import supervisor
 from fellrec.flower import CONNECTION, tool, write_settings
 from fellrec.recipes import CHECKOUT
 
@@ -99,9 +100,7 @@ class SuperLink:
     def lines(self, run: str) -> subprocess.Popen[str]:
         """A process whose ``stdout`` has the run's log from its beginning, as it is written; it ends with the run."""
         command = [tool("flwr"), "log", run, self.name, "--stream"]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        return supervisor.start(command, self.folder, self.environment, subprocess.PIPE, subprocess.DEVNULL)
 
     def _ask(self, *words: str) -> dict:
         command = [tool("flwr"), *words, "--format", "json"]

@@ -19,6 +19,7 @@ from common.messages import LARGEST_VALUE
 from common.record_fields import message_bytes, readable
 from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions, row_norms
 from server_app.crowd_state import CrowdState
+from server_app.failures import failure
 from server_app.inbox import SILENT
 
 
@@ -127,7 +128,7 @@ class CrowdInbox:
 
     def _read(self, reply: Message, asked: Sequence[str], number: int, parts: Sequence[str]) -> CrowdReport:
         if reply.has_error():
-            raise MessageError(f"failed: code {reply.error.code}, {reply.error.reason}", "see the node's log")
+            raise failure(reply.error, "its node")
         report = CrowdReport.from_record(reply.content, sum(self._groups))
         strange = (set(report.clients) | set(report.measured) | set(report.left_out)) - set(asked)
         if report.round != number or strange:

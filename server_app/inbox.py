@@ -13,6 +13,7 @@ from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import EvaluateReport, TrainReport, check_adapter
 from common.record_fields import message_bytes, readable
+from server_app.failures import failure
 from server_app.limits import Limits
 
 Report = TypeVar("Report", TrainReport, EvaluateReport)
@@ -81,9 +82,7 @@ class Inbox:
 
     def _read(self, reply: Message, client: str, round_number: int, kind: type[Report]) -> Report:
         if reply.has_error():
-            raise MessageError(
-                f"client {client!r} failed: code {reply.error.code}, {reply.error.reason}", "see its log"
-            )
+            raise failure(reply.error, f"client {client!r}")
         with readable(f"the reply of client {client!r}"):
             report = kind.from_record(reply.content)
         if report.client != client or report.round != round_number:

@@ -14,6 +14,7 @@ from common.events import EventLog
 from common.messages import Hello
 from common.version import app_identity
 from server_app.exchange import exchange
+from server_app.failures import failure
 
 FIRST_ANSWER_WITHIN = 600.0
 """Seconds that a node may take before the first round: in simulation one of them deals the data to the clients."""
@@ -97,5 +98,5 @@ def _content(node: int, answer: Message | None, within: float) -> RecordDict:
     if answer is None:
         raise MessageError(f"node {node} did not answer within {within:g} s")
     if answer.has_error():
-        raise MessageError(f"node {node} failed: code {answer.error.code}, {answer.error.reason}")
+        raise failure(answer.error, f"node {node}")
     return answer.content

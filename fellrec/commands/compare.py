@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.console import Console
 from common.errors import ConfigError
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe
+
+if TYPE_CHECKING:
+    from fellrec.comparison import Comparison, Trial
 
 comparison = Deferred("fellrec.comparison")
 flowers = Deferred("fellrec.flower")
@@ -79,15 +83,28 @@ def compare_command(
     console.print(
         f"{len(variants)} variants, {seeds} seeds: {len(to_run)} of {len(made.trials)} runs to do", markup=False
     )
-    if to_run:
-        with flowers.own_superlink() as flower:
-            for number, trial in enumerate(to_run, 1):
-                console.print(f"\nrun {number} of {len(to_run)}: {trial.variant}, seed {trial.seed}", markup=False)
-                simulation.simulate(*trial.to_run(), nodes, cpus, console, flower)
-                made.save()
+    try:
+        _run(made, to_run, nodes, cpus, console)
+    except (KeyboardInterrupt, SystemExit):
+        ended = sum(len(runs) for runs in made.save()["runs"].values())
+        console.print(
+            f"\ninterrupted; {ended} of {len(made.trials)} runs are kept, and the same command goes on with the others",
+            markup=False,
+        )
+        raise
     _tell(made.save(), metric, as_json, console)
     if not as_json:
         console.print(f"\ncomparison: {made.path}", markup=False)
+
+
+def _run(made: Comparison, to_run: Sequence[Trial], nodes: int, cpus: int, console: Console) -> None:
+    if not to_run:
+        return
+    with flowers.own_superlink() as flower:
+        for number, trial in enumerate(to_run, 1):
+            console.print(f"\nrun {number} of {len(to_run)}: {trial.variant}, seed {trial.seed}", markup=False)
+            simulation.simulate(*trial.to_run(), nodes, cpus, console, flower)
+            made.save()
 
 
 def _tell(summary: dict[str, Any], metric: str, as_json: bool, console: Console) -> None:

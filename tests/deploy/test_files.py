@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fellrec.supernode import WAIT_FOR
 from server_app.split.metrics import Metrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -42,6 +43,16 @@ def test_only_the_executor_of_the_app_has_data_and_it_has_no_supernode_key(compo
         assert not [mount for mount in identity if "FELLREC_DATA" in mount]
         files = [mount for mount in work if "FELLREC_FEDERATION" in mount]
         assert {Path(mount.split(":")[-2]).name for mount in files} == {"ca.crt", "split.crt", "split.key"}
+
+
+def test_a_node_is_healthy_only_once_it_is_in_and_has_the_time_for_it(compose: dict) -> None:
+    for letter in "abc":
+        service = compose["services"][f"supernode-{letter}"]
+        mark = service["environment"]["FELLREC_JOINED"]
+        assert f"os.stat('{mark}')" in service["healthcheck"]["test"][-1]
+        assert mark.startswith("/tmp/") and any(mount.startswith("/tmp:") for mount in service["tmpfs"])
+        assert float(service["healthcheck"]["start_period"].rstrip("s")) > WAIT_FOR
+        assert service["command"] == ["/node/start.sh"]
 
 
 def test_what_compose_mounts_from_this_folder_is_there(compose: dict) -> None:

@@ -43,7 +43,7 @@ class Scripted:
 
     def state(self, run: str) -> RunState:
         said = next(self._runs[int(run)][1])
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         return said
 
@@ -135,3 +135,12 @@ def test_an_address_is_reached_safely_or_not_at_all(tmp_path: Path) -> None:
         pass
     with reach("prod") as found:
         assert found.name == "prod"
+
+
+@pytest.mark.parametrize("asked", [KeyboardInterrupt(), SystemExit(143)])
+def test_whoever_leaves_is_told_that_the_run_goes_on_and_what_ends_it(asked: BaseException) -> None:
+    out = io.StringIO()
+    flat = {"run-name": "one"}
+    with pytest.raises(type(asked)):
+        Drive(Scripted((begun(1), [asked])), 2, Console(file=out, width=200)).run(flat, from_flat(flat))  # type: ignore[list-item]
+    assert "run one goes on without this command; `flwr stop 0` ends it" in out.getvalue()

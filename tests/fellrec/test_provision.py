@@ -147,7 +147,7 @@ def test_a_recipe_tells_the_node_which_model_to_look_for(tmp_path: Path, fellrec
 
 def test_the_start_script_hands_flower_this_folders_files(made: Path, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    tool = tmp_path / "bin" / "flower-supernode"
+    tool = tmp_path / "bin" / "fellrec"
     tool.parent.mkdir()
     tool.write_text(f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done > {told}\n')
     tool.chmod(0o755)
@@ -155,6 +155,8 @@ def test_the_start_script_hands_flower_this_folders_files(made: Path, tmp_path: 
     environment = {"PATH": f"{tool.parent}:/usr/bin:/bin", "FELLREC_ISOLATION": "process"}
     subprocess.run([node / "start.sh", "--max-retries", "3"], check=True, env=environment, cwd="/")
     words = told.read_text().splitlines()
+    assert words[:2] == ["join", "--"], "it is tried again where the SuperLink still holds the node for online"
+    words = words[2:]
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert options["--superlink"] == "rec.example.org:8443" and options["--isolation"] == "process"
     assert options["--auth-supernode-private-key"] == str(node / "supernode.key") and options["--max-retries"] == "3"
