@@ -31,7 +31,10 @@ MOST_ROWS = 2**40
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What a node tells of the log that its clients' rows are from: sums over its clients, and digests; never content."""
+    """What a node tells of the log that its clients' rows are from: sums over its clients, and digests; never content.
+
+    Of the ``interactions``, ``repeated`` have the user, the item and the moment of another.
+    """
 
     dataset: str
     digest: str
@@ -41,6 +44,7 @@ class SetFacts:
     train_interactions: int
     generated: bool
     split: str
+    repeated: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,7 @@ class CrowdRoster:
     def from_record(cls, record: RecordDict) -> Self:
         config = config_of(record)
         texts = {name: text(config, name) for name in ("dataset", "digest", "vocabulary", "split")}
-        counts = {name: whole(config, name) for name in ("items", "interactions", "train_interactions")}
+        counts = {name: whole(config, name) for name in ("items", "interactions", "train_interactions", "repeated")}
         clients = names(config)
         codes = arrays(record).get("codes")
         if codes is None or codes.dtype != torch.int64 or codes.ndim != 2 or len(codes) != len(clients):

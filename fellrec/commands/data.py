@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+from common.data.coverage import Coverage
 from common.data.download import Downloader
 from common.data.filters import Filters
 from common.data.prepare import ensure, prepare
@@ -120,7 +121,7 @@ def _told(found: dict[str, Any]) -> dict[str, str]:
             "items met": f"{found['items_met']} of {found['counts']['items']}; density {found['density']:.4%}",
             "history lengths": f"{lengths}; {found['users_with_three_or_more']} users with three or more",
             "times": f"{first} to {last}" if first else "none, only the order is known",
-            "can be split by": ", ".join(found["splits"]),
+            "can be split by": "; ".join(f"{how}, {Coverage(**users)}" for how, users in found["testable"].items()),
             "attributes": ", ".join(found["attributes"]),
         }
     return told | {

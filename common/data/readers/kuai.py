@@ -105,6 +105,8 @@ class ClickCollector:
             Attributes.encode(described["user"], user_attributes), Attributes.encode(described["item"], item_attributes),
             generated=False, licence=licence, source=source,
         )  # fmt: skip
+        if log.repeated:
+            self.report.notes.append(f"{log.repeated} rows repeat the user, item and moment of another; all are kept")
         return log, self.report
 
 

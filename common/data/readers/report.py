@@ -34,6 +34,7 @@ class ReadReport:
     duplicate_ids : items whose id had come before; the first one stays.
     duplicate_titles : items whose title another item had before; they stay items of their own.
     times : the form that times were read in, with the first and the last day (UTC); empty where that is the source's own.
+    testable : by split, how many users can be tested, and why not the others.
     notes : what else a reader of the numbers should know.
     """
 
@@ -42,6 +43,7 @@ class ReadReport:
     duplicate_ids: int = 0
     duplicate_titles: int = 0
     times: str = ""
+    testable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -54,7 +56,7 @@ class ReadReport:
             told.append(f"items with another item's title, kept apart: {self.duplicate_titles}")
         if self.times:
             told.append(f"times read as {self.times}")
-        return told + self.notes
+        return told + self.notes + [f"by {how}, {users}" for how, users in self.testable.items()]
 
 
 class Tally:
