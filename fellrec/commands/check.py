@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import typer
-from rich.console import Console
 
 from common.config import flatten
+from common.printable import printable_json
 from fellrec.commands.arguments import Json, Override, Recipe
 from fellrec.recipes import read_recipe, settings
+from fellrec.terminal import Terminal
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def check_command(recipe: Recipe, override: Override = None, as_json: Json = False) -> None:
@@ -22,7 +23,7 @@ def check_command(recipe: Recipe, override: Override = None, as_json: Json = Fal
     _, config = settings(read_recipe(recipe), override or [])
     found = dict(flatten(config))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
         return
     for key, value in found.items():
         console.print(f"{key} = {json.dumps(value)}", markup=False)

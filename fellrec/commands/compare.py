@@ -11,6 +11,7 @@ from rich.console import Console
 from common.errors import ConfigError
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe
+from fellrec.terminal import Terminal
 
 comparison = Deferred("fellrec.comparison")
 flowers = Deferred("fellrec.flower")
@@ -52,7 +53,7 @@ def compare_command(
 
     Example: fellrec compare demo --strategies fellrec,fedavg,local --seeds 3
     """
-    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    console = Terminal(stderr=as_json)
     if show:
         _tell(comparison.load(name or recipe), metric, as_json, console)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,17 +16,20 @@ from common.data.prepare import ensure, prepare
 from common.data.readers.names import IN_SHORT
 from common.data.summary import listing, summary
 from common.home import data_home
+from common.printable import printable_json
 from fellrec.commands.arguments import Json
+from fellrec.lazy_command import PlainCommand
+from fellrec.terminal import Terminal
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Prepare data sets, list them, look at one.",
     epilog="Example: fellrec data show sample",
 )
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
-@app.command("prepare")
+@app.command("prepare", cls=PlainCommand)
 def prepare_data(
     name: Annotated[str, typer.Argument(help=f"{', '.join(IN_SHORT)}, or a name for your own files.")],
     raw: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
@@ -75,7 +77,7 @@ def prepare_data(
     console.print(f"prepared: {folder}", markup=False)
 
 
-@app.command("list")
+@app.command("list", cls=PlainCommand)
 def list_data(as_json: Json = False) -> None:
     """List the prepared data sets: users, items, interactions, filters, licence.
 
@@ -83,14 +85,14 @@ def list_data(as_json: Json = False) -> None:
     """
     found = listing(data_home())
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
     elif not found:
         console.print(f"no data set is prepared under {data_home()}; start with `fellrec data prepare`", markup=False)
     for row in [] if as_json else found:
         console.print(f"{row['name']}: {row['damaged'] if 'damaged' in row else _counts(row)}", markup=False)
 
 
-@app.command("show")
+@app.command("show", cls=PlainCommand)
 def show_data(
     name: Annotated[str, typer.Argument(help="A prepared data set; `fellrec data list` names them.")],
     as_json: Json = False,
@@ -101,7 +103,7 @@ def show_data(
     """
     found = summary(ensure(name, data_home()))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
         return
     for key, value in _told(found).items():
         console.print(f"{key}: {value}", markup=False)

@@ -98,7 +98,7 @@ def _encoding(path: Path) -> str:
             return "utf-16-le"
         if start[::2].count(0) > len(start) // 4:
             return "utf-16-be"
-        if _CONTROL.search(start):
+        if len(_CONTROL.findall(start)) > len(start) // 10:
             raise DataError(
                 f"{path.name!r} is not text: it begins with {start[:20]!r}", "save its table as CSV in UTF-8"
             )

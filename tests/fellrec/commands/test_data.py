@@ -64,6 +64,16 @@ def test_list_and_show_in_words_and_json(tables: list[str]) -> None:
     ]  # fmt: skip
 
 
+def test_a_title_does_not_steer_the_terminal(fellrec_home: Path, tables: list[str]) -> None:
+    items = Path(tables[2])
+    items.write_text(items.read_text().replace("Blue", "\x1b[31mBlue\x1b]0;owned\x07\u202e\x9b2J"), encoding="utf-8")
+    say("prepare", *tables)
+    said, as_json = say("show", "shop"), say("show", "shop", "--json")
+    assert "  Blue\ufffd\n" in said and "\x1b" not in said + as_json and "\x9b" not in said + as_json
+    # a machine reads what is there
+    assert json.loads(as_json)["titles"][1] == "\x1b[31mBlue\x1b]0;owned\x07\u202e\x9b2J"
+
+
 def test_what_is_wrong_is_said(tables: list[str]) -> None:
     with pytest.raises(DataError, match="run `fellrec data prepare nowhere`"):
         say("show", "nowhere")
