@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from common.errors import ModelError
+from common.files import read_json
 from common.home import HOME_PREFIX, models_home
 
 # A bar for every loading of a small model buries what a run says.
@@ -135,7 +135,7 @@ def declared_pooling(folder: Path) -> str | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    modes = json.loads(path.read_text(encoding="utf-8"))
+    modes = read_json(path, ModelError, "fetch the model again")
     if modes.get("pooling_mode_mean_tokens"):
         return "mean"
     return "first" if modes.get("pooling_mode_cls_token") else None
