@@ -15,7 +15,7 @@ from common.config import RunConfig, Value
 from common.crowd_messages import SetFacts
 from common.data.click_division import divide, vocabulary
 from common.data.click_folder import load_clicks
-from common.data.click_split import split_clicks
+from common.data.click_split import check_testable, split_clicks
 from common.data.clicks import ClickLog
 from common.data.prepare import ensure
 from common.data.sets import check_name
@@ -112,6 +112,7 @@ class CrowdHolding:
             train_interactions=int((log.parts == Part.TRAIN).sum()),
             generated=log.generated,
             split=SPLIT,
+            repeated=log.repeated,
         )
 
     def only(self, clients: Sequence[str]) -> CrowdHolding:
@@ -157,9 +158,10 @@ class CrowdHolding:
 def simulated_clients(config: RunConfig, home: str) -> tuple[ClickLog, dict[str, int]]:
     """The run's log, and its clients by name with their positions in it; open users are none.
 
-    Raises DataError where the log is not prepared or has too few users.
+    Raises DataError where the log is not prepared, has too few users, or nobody who can be tested.
     """
     log = load_clicks(ensure(config.data.sets.strip(), data_home(home)))
+    check_testable(log)
     width = len(str(len(log.user_keys) - 1))
     users = divide(log, config.click.open_share, config.click.division).clients
     return log, {f"{log.name}-{user:0{width}d}": int(user) for user in users}

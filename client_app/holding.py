@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.config import RunConfig
+from common.data.coverage import Coverage
 from common.data.dataset import Dataset
 from common.data.split import Cases, Part, TrainingExamples, cases, split, training_examples
 from common.errors import DataError
@@ -52,6 +53,7 @@ class Holding:
     def facts(self) -> ClientFacts:
         """The counts that the server may know."""
         data = self.dataset
+        coverage = Coverage.of(data.interactions, data.parts)
         return ClientFacts(
             client=self.client,
             dataset=data.catalogue.name,
@@ -63,6 +65,8 @@ class Holding:
             train_interactions=int((data.parts == Part.TRAIN).sum()),
             generated=data.generated,
             split=data.split,
+            test_users=coverage.tested,
+            met_before=coverage.met_before,
         )
 
     def train_pairs(self) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from common.data.sets import parse_sets
 from common.errors import ConfigError
 from common.scopes import ADAPTER_SCOPE
 
@@ -294,7 +295,7 @@ class RunConfig(Section):
     run_name: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", description="folder of the run; '' makes one")
     resume: bool = Field(False, description="go on with the run named in run-name after its last whole round")
     home: str = Field("", description="overrides $FELLREC_HOME")
-    seed: CountOrAll = Field(0, description="of every random choice")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="of every random choice; below 2^32")
     num_server_rounds: Count = Field(4, description="rounds")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -487,7 +488,15 @@ def _refuse_click_settings(config: RunConfig) -> None:
         )
 
 
+def _refuse_set_conflicts(data: DataConfig) -> None:
+    if data.partition != "user" and any(not clients for _, clients in parse_sets(data.sets)):
+        raise ConfigError(
+            f"'data.sets' = {data.sets!r} gives a set 0 clients", "give it 1 or more, or set 'data.partition' to 'user'"
+        )
+
+
 def _refuse_conflicts(config: RunConfig) -> None:
+    _refuse_set_conflicts(config.data)
     if config.model.recommender == "click":
         _refuse_click_conflicts(config)
     else:

@@ -58,7 +58,10 @@ SECONDS = ("evaluate", "train", "outbox")
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What a node tells of the log that its clients' rows are from: sums over its clients, and digests; never content."""
+    """What a node tells of the log that its clients' rows are from: sums over its clients, and digests; never content.
+
+    Of the ``interactions``, ``repeated`` have the user, the item and the moment of another.
+    """
 
     dataset: str
     digest: str
@@ -68,6 +71,7 @@ class SetFacts:
     train_interactions: int
     generated: bool
     split: str
+    repeated: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ class CrowdRoster:
     def from_record(cls, record: RecordDict) -> Self:
         config = config_of(record)
         texts = {name: text(config, name) for name in ("dataset", "digest", "vocabulary", "split")}
-        counts = {name: whole(config, name) for name in ("items", "interactions", "train_interactions")}
+        counts = {name: whole(config, name) for name in ("items", "interactions", "train_interactions", "repeated")}
         clients = names(config)
         if len(clients) > MOST_CLIENTS:
             raise MessageError(f"roster: {len(clients)} clients of one node, {MOST_CLIENTS} is the most")

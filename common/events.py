@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
+from common.files import on_disk
 
 Event = dict[str, Any]
 
@@ -25,9 +26,10 @@ class EventLog:
         self._path = path
         self._clock = clock
         self._listeners: list[Callable[[Event], None]] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            _drop_half_line(path)
+        with on_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                _drop_half_line(path)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Calls ``listener`` with every later event."""
@@ -55,11 +57,23 @@ class EventLog:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """The events of a log in order; a last line that is still being written is left out."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    """The events of a log in order; a last line that is still being written is left out.
+
+    Raises
+    ------
+    RunError : a line is no event, or the file cannot be read.
+    """
+    with on_disk(path), path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
+                event = None
+            if not isinstance(event, dict):
+                raise RunError(f"the event log {str(path)!r} is damaged in line {number}", "take that line out")
+            yield event
 
 
 def _drop_half_line(path: Path) -> None:

@@ -64,7 +64,10 @@ EVIDENCE, LARGEST_EVIDENCE = ("popularity", "neighbours", "injection"), 1e3
 
 @dataclass(frozen=True)
 class ClientFacts:
-    """What a client tells of its data: its set's name, counts, and digests of the whole and of the catalogue; never content."""
+    """What a client tells of its data: its set's name, counts, and digests of the whole and of the catalogue; never content.
+
+    Of ``users``, ``test_users`` can be tested; ``met_before`` had all their test items before.
+    """
 
     client: str
     dataset: str
@@ -76,6 +79,8 @@ class ClientFacts:
     train_interactions: int
     generated: bool
     split: str
+    test_users: int = 0
+    met_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from common.errors import ModelError
+from common.files import read_json
 from common.home import HOME_PREFIX, models_home
 
 # A bar for every loading of a small model buries what a run says.
@@ -188,10 +188,7 @@ def declared_pooling(folder: Path) -> str | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    try:
-        fields = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read as JSON: {error}", "fetch the model again") from error
+    fields = read_json(path, ModelError, "fetch the model again")
     # sentence-transformers wrote a flag for each way once, now it names the ways
     named = fields.get("pooling_mode") or [name for name in fields if name.startswith("pooling_mode_") and fields[name]]
     ways = [named] if isinstance(named, str) else list(named)

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from common.config import RunConfig, flatten, from_flat
 from common.errors import RunError
 from common.events import EventLog
+from common.files import on_disk, read_json
 from common.home import runs_home
 from common.tensor_files import load_file, save_file
 
@@ -67,19 +68,17 @@ class RunFolder:
 
         Raises
         ------
-        RunError : a run of this name exists already.
+        RunError : a run of this name exists already, or the home cannot be written to.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         name = config.run_name or "-".join(
             part for part in (stamp, config.recipe, config.strategy.name, unique) if part
         )
         path = runs_home(config.home) / name
-        try:
+        if path.exists():
+            raise RunError(f"run {name!r} exists already", "give another 'run-name', or set 'resume' to go on with it")
+        with on_disk(path):
             path.mkdir(parents=True)
-        except FileExistsError:
-            raise RunError(
-                f"run {name!r} exists already", "give another 'run-name', or set 'resume' to go on with it"
-            ) from None
         folder = cls(path)
         folder._write_json("config.json", dict(flatten(config)))
         folder._point_latest()
@@ -130,8 +129,8 @@ class RunFolder:
         return EventLog(self.events_path)
 
     def config(self) -> RunConfig:
-        """The configuration the run was started with."""
-        return from_flat(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        """The configuration the run was started with; raises RunError where it is damaged."""
+        return from_flat(read_json(self.path / "config.json"))
 
     def save_checkpoint(self, round_number: int, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Writes the state after a round as one folder that is there whole or not at all; keeps the last two.
@@ -179,33 +178,36 @@ class RunFolder:
         if not found:
             return None
         try:
-            manifest = json.loads((found[-1] / "manifest.json").read_text(encoding="utf-8"))
-            return manifest, load_file(found[-1] / "tensors.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+            return read_json(found[-1] / "manifest.json"), load_file(found[-1] / "tensors.safetensors")
+        except (OSError, SafetensorError, RunError) as error:
             raise RunError(
                 f"checkpoint {str(found[-1])!r} is damaged: {error}", "delete it to go on from the one before"
             ) from error
 
     def save_adapter(self, client: str, adapter: Adapter) -> None:
-        """Keeps the adapter that a client serves with."""
+        """Keeps the adapter that a client serves with; raises RunError where it cannot be written."""
         folder = self.path / "adapters"
-        folder.mkdir(exist_ok=True)
-        partial = folder / f".{client}.{os.getpid()}.part"
-        save_file(adapter, partial)
-        os.replace(partial, folder / f"{client}.safetensors")
+        partial, path = folder / f".{client}.{os.getpid()}.part", folder / f"{client}.safetensors"
+        with on_disk(path):
+            folder.mkdir(exist_ok=True)
+            save_file(adapter, partial)
+            os.replace(partial, path)
 
     def load_adapter(self, client: str) -> Adapter:
         """The adapter that a client serves with.
 
         Raises
         ------
-        RunError : the run has none for this client.
+        RunError : the run has none for this client, or it is damaged.
         """
         path = self.path / "adapters" / f"{client}.safetensors"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "nobody yet"
             raise RunError(f"run {self.name!r} has no adapter for client {client!r}", f"it has one for {known}")
-        return load_file(path)
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"adapter {str(path)!r} is damaged: {error}", "restore the file, or run again") from error
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """Writes ``result.json``; a value that is not finite is an error, not a number."""
@@ -216,12 +218,12 @@ class RunFolder:
 
         Raises
         ------
-        RunError : the run has not ended well.
+        RunError : the run has not ended well, or its result is damaged.
         """
         path = self.path / "result.json"
         if not path.is_file():
             raise RunError(f"run {self.name!r} has no result", "it has not ended, or it failed: see its events.jsonl")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
 
     def _checkpoints(self) -> list[Path]:
         found = [path for path in (self.path / "checkpoints").glob("round-*") if _CHECKPOINT.fullmatch(path.name)]
@@ -229,15 +231,18 @@ class RunFolder:
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         partial = self.path / f".{name}.{os.getpid()}.part"
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, self.path / name)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        with on_disk(self.path / name):
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, self.path / name)
 
     def _point_latest(self) -> None:
         link = self.path.parent / "latest"
         partial = link.with_name(f".latest.{os.getpid()}")
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(self.path.name)
-        os.replace(partial, link)
+        with on_disk(link):
+            partial.unlink(missing_ok=True)
+            partial.symlink_to(self.path.name)
+            os.replace(partial, link)
 
 
 def _flush(path: Path) -> None:

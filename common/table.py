@@ -29,7 +29,13 @@ def result_table(result: dict[str, Any]) -> list[str]:
         )
         for row in rows
     ]
-    return lines + _notes(result)
+    return lines + _untested(result["data"].get("untested", {})) + _notes(result)
+
+
+def _untested(found: dict[str, int]) -> list[str]:
+    reasons = {"met_before": "had their test items before", "too_few": "have too few interactions"}
+    told = [f"{found[key]} {reason}" for key, reason in reasons.items() if found.get(key)]
+    return [f"users who cannot be tested: {', '.join(told)}"] if told else []
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
@@ -67,4 +73,7 @@ def _click_table(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"{privacy['mechanism']} noise: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:.0e} a client"
         )
+    repeated = result["data"].get("repeated")
+    if repeated:
+        lines.append(f"{repeated} rows repeat the user, item and moment of another")
     return lines + _notes(result)

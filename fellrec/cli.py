@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from common.errors import FellrecError
+from common.files import REMEDIES, disk_failure
+from common.printable import printable
 from fellrec.lazy_command import LazyCommand
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -115,12 +117,23 @@ def fellrec() -> None:
 
 
 def main() -> None:
-    """Entry point: an error that fellrec foresaw is one line with a remedy, not a traceback."""
+    """Entry point: an error that fellrec foresaw is one line with a remedy, not a traceback.
+
+    What the operating system says of files is foreseen wherever it arises.
+    """
     # whatever a command has started ends with it, by kill as by Ctrl-C
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except FellrecError as error:
-        remedy = f" ({error.hint})" if error.hint else ""
-        print(f"fellrec: {error.message}{remedy} [{error.code}]", file=sys.stderr)
-        sys.exit(1)
+        _end(error)
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        _end(disk_failure(error))
+
+
+def _end(error: FellrecError) -> NoReturn:
+    remedy = f" ({error.hint})" if error.hint else ""
+    print(printable(f"fellrec: {error.message}{remedy} [{error.code}]"), file=sys.stderr)
+    sys.exit(1)

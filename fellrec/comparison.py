@@ -16,6 +16,7 @@ from typing import Any
 
 from common.config import RunConfig, Value, flatten
 from common.errors import ConfigError, RunError
+from common.files import read_json
 from common.home import home
 from common.intervals import interval, paired
 from common.run_folder import RunFolder
@@ -181,7 +182,7 @@ def load(name: str, setting: str = "") -> dict[str, Any]:
     root = home(setting) / "comparisons"
     for path in (root / name / "comparison.json", Path(name)):
         if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path, hint="run the comparison again: what has ended is not repeated")
     known = ", ".join(sorted(path.parent.name for path in root.glob("*/comparison.json"))) or "there is none yet"
     raise RunError(f"no comparison {name!r}", known)
 

@@ -8,6 +8,15 @@ from typing import Any
 
 import click
 import typer
+from typer.core import TyperCommand
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help is plain text: Typer escapes brackets for rich, also where rich does not print them."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, with brackets as they are."""
+        return super().get_help(ctx).replace("\\[", "[")
 
 
 class LazyCommand(click.Command):
@@ -32,7 +41,7 @@ class LazyCommand(click.Command):
         if isinstance(found, typer.Typer):
             group.add_typer(found, name=self.name)
         else:
-            group.command(self.name)(found)
+            group.command(self.name, cls=PlainCommand)(found)
         command = typer.main.get_group(group).commands[self.name]
         if isinstance(command, click.Group):
             for inner in command.commands.values():

@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from common.data.catalogue import Catalogue
 from common.data.place import placed
 from common.errors import ConfigError, ModelError
+from common.files import read_json
 from common.recommenders.corpus import Corpus
 from common.recommenders.prompt import INSTRUCTION, Prompts, Template
 from common.seeds import derive
@@ -126,11 +127,9 @@ def pretrain(
 
 def read_record(folder: Path) -> dict:
     """What a pre-trained folder says of itself; raises ModelError where it says nothing."""
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "choose another name"
-        raise ModelError(f"{str(folder)!r} is no model that fellrec pre-trained: {error}", hint) from error
+    return read_json(
+        folder / RECORD, ModelError, f"{str(folder)!r} is no model that fellrec pre-trained: choose another name"
+    )
 
 
 def _digest(corpus: Corpus, settings: PretrainSettings) -> str:

@@ -21,16 +21,23 @@ def read_recipe(name: str) -> dict[str, Value]:
     ------
     ConfigError : there is no such recipe, or it is no TOML.
     """
-    known = CHECKOUT / "recipes" / f"{name}.toml"
+    own = CHECKOUT / "recipes"
+    known = own / f"{name}.toml"
     path = known if known.is_file() else Path(name).expanduser()
+    names = ", ".join(sorted(file.stem for file in own.glob("*.toml")))
+    if path.is_dir():
+        inside = ", ".join(repr(str(file)) for file in sorted(path.glob("*.toml")))
+        raise ConfigError(
+            f"{name!r} is a folder, not a recipe",
+            f"give {f'one of {inside}' if inside else 'a TOML file'}, or one of: {names}",
+        )
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in known.parent.glob("*.toml")))
-        beside = path.with_name(f"{path.name}.toml")
+        beside = path.parent / f"{path.name}.toml"
         hint = f"did you mean {str(beside)!r}? " if beside.is_file() else ""
         raise ConfigError(f"no recipe {name!r}", f"{hint}give a TOML file, or one of: {names}")
     try:
-        return flat(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return flat(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {str(path)!r} cannot be read: {error}", "see recipes/ for examples") from error
 
 

@@ -113,4 +113,4 @@ def _token(run: RunFolder, config: RunConfig, service: ServiceAt) -> str:
     if service.token is None or not service.token.is_file():
         told = None if service.token is None else str(service.token)
         raise ConfigError(f"--token is {told!r}", "give the client's token file, as `fellrec serve` prints it")
-    return service.token.read_text(encoding="utf-8")
+    return service.token.read_text(encoding="utf-8-sig").strip()

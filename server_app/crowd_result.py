@@ -48,6 +48,7 @@ def _data(config: RunConfig, rounds: CrowdRounds) -> dict[str, Any]:
         "users": len(rounds.members),
         "items": max(fact.items for fact in facts),
         "interactions": sum(fact.interactions for fact in facts),
+        "repeated": sum(fact.repeated for fact in facts),
         "split": " ".join(sorted({fact.split for fact in facts})),
         "generated": any(fact.generated for fact in facts),
         "division": {"open_share": config.click.open_share, "seed": config.click.division,

@@ -16,6 +16,7 @@ from common.errors import (
     RunError,
     SplitError,
 )
+from common.printable import printable
 
 LONGEST = 300
 """Characters of a reason that are kept; what a client sends may be of any length."""
@@ -60,5 +61,5 @@ def failure(error: Error, who: str) -> FellrecError:
 
 
 def _line(text: str) -> str:
-    first = next(iter(text.strip().splitlines()), "")
+    first = printable(next(iter(text.strip().splitlines()), ""))
     return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."

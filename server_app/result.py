@@ -13,7 +13,7 @@ from typing import Any
 
 from common.config import RunConfig
 from common.memory_use import peak_memory
-from common.messages import COST, GROUNDED, EvaluateReport, Ranking
+from common.messages import COST, GROUNDED, ClientFacts, EvaluateReport, Ranking
 from common.metrics import METRICS, balance, weighted
 from common.version import VERSION
 from server_app.clients import Clients
@@ -124,10 +124,21 @@ def _data(clients: Clients) -> dict[str, Any]:
         "name": " ".join(sorted({fact.dataset for fact in facts})),
         "digest": hashlib.sha256("".join(fact.digest for fact in facts).encode()).hexdigest(),
         "users": sum(fact.users for fact in facts),
+        "untested": untested(facts),
         "items": sum(catalogues.values()),
         "interactions": sum(fact.interactions for fact in facts),
         "split": " ".join(sorted({fact.split for fact in facts})),
         "generated": any(fact.generated for fact in facts),
+    }
+
+
+def untested(facts: Iterable[ClientFacts]) -> dict[str, int]:
+    """The users who cannot be tested, by reason: all their test items in the history, or too few interactions."""
+    known = list(facts)
+    met_before = sum(fact.met_before for fact in known)
+    return {
+        "met_before": met_before,
+        "too_few": sum(fact.users - fact.test_users for fact in known) - met_before,
     }
 
 

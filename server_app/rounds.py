@@ -20,6 +20,7 @@ from server_app.checkpoint import from_checkpoint, to_checkpoint
 from server_app.clients import ClientRegister
 from server_app.course import Course
 from server_app.exchange import Stragglers, exchange
+from server_app.result import untested
 from server_app.roll_call import RollCall
 from server_app.strategy import FederatedRecommenders
 from server_app.watch import Watch
@@ -53,7 +54,7 @@ class Rounds:
 
         Raises
         ------
-        RunError : nobody takes part, or too few answered in two rounds in a row.
+        RunError : nobody takes part or can be tested, or too few answered in two rounds in a row.
         """
         self._resume()
         self._roll_call.first()
@@ -61,6 +62,7 @@ class Rounds:
             raise RunError(
                 "'strategy.name' = 'centralised' pools data, and these nodes are real", "simulate it instead"
             )
+        self._refuse_untestable()
         self._strategy.summary()
         course = self.course
         while len(course) < self._config.num_server_rounds and not course.settled():
@@ -70,6 +72,17 @@ class Rounds:
             self._folder.save_checkpoint(len(course), *to_checkpoint(self._strategy, course))
             course.stop_if_void()
         self._measure()
+
+    def _refuse_untestable(self) -> None:
+        """A run without a test user would train to its end for nothing."""
+        facts = [member.facts for _, member in self._strategy.clients]
+        if not any(fact.test_users for fact in facts):
+            reasons = untested(facts)
+            raise RunError(
+                f"no client has a user that can be tested: {reasons['met_before']} users had their test items before,"
+                f" {reasons['too_few']} have too few interactions",
+                "prepare longer histories, or choose another 'data.split'",
+            )
 
     def _resume(self) -> None:
         kept = self._folder.last_checkpoint() if self._config.resume else None

@@ -53,6 +53,7 @@ def test_every_strategy_runs_to_a_complete_result(fellrec_home: Path, strategy: 
     assert all(record["auc"] is not None for record in found["rounds"])
     for attribute, groups in found["metrics"]["groups"].items():
         assert sum(metrics["rows"] for metrics in groups.values()) == CLIENTS * 4, attribute
+    assert found["data"]["repeated"] == 0
     assert found["data"]["division"] == {"open_share": 0.25, "seed": 0, "open_users": 4}
     assert (found["cost"]["client"]["uploaded_parameters"] == 0) == (strategy == "local")
 

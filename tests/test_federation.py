@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,17 @@ import torch
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from client_app.memory import Memory
-from common.errors import ConfigError, RunError
+from client_app.node import all_clients
+from common.config import from_flat
+from common.data.coverage import Coverage
+from common.data.interactions import Interactions
+from common.errors import ConfigError, DataError, RunError
 from common.events import read_events
 from common.record_fields import message_bytes
 from common.run_folder import RunFolder
 from common.table import result_table
+from fellrec.report.page import report
+from fellrec.report.record import Record
 from server_app.app import app as server_app
 from tests.federation import InProcessGrid, broken, federate, silent, tiny_dataset, tiny_settings
 
@@ -224,12 +231,60 @@ def test_centralised_training_reads_the_item_matrices_of_the_others(fellrec_home
 
 
 def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_home: Path) -> None:
-    """By global time the last users of the toy set have no training interaction, and no user has a test case."""
-    alone = {"data__partition": "user", "data__sets": "toy:0", "federation__quorum": 0.1, "data__split": "global-time"}
-    with pytest.raises(RunError, match="no client measured a test user"):
-        federate(tiny_settings(fellrec_home, num_server_rounds=1, **alone))
+    """By global time the last users of the toy set have no training interaction."""
+    settings = tiny_settings(
+        fellrec_home, num_server_rounds=1, data__partition="user", data__sets="toy:0", federation__quorum=0.1,
+        data__split="global-time",
+    )  # fmt: skip
+    toy = tiny_dataset("toy")
+    known, last = toy.interactions, len(toy.interactions)
+    late = Interactions(
+        known.user_keys, [*known.users, 0], [*known.items, 8], [*known.times, last]
+    )  # the first user comes back at the very end, for something new
+    replace(toy, interactions=late).save(fellrec_home / "data" / "toy")
+    federate(settings)
     (ended,) = events(fellrec_home, "round_ended")
     assert 0 < ended["clients_ok"] < 24 and not ended["clients_failed"]
+    found = result(fellrec_home)
+    assert list(found["metrics"]["clients"]) == ["toy-00"]
+    assert found["data"]["untested"] == {"met_before": 0, "too_few": ended["clients_ok"] - 1}
+
+
+def test_users_who_had_their_test_item_before_are_counted(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, data__sets="toy:2")
+    _bought_again(fellrec_home, range(5))
+    federate(settings)
+    found = result(fellrec_home)
+    assert found["data"]["untested"] == {"met_before": 5, "too_few": 0}
+    assert sum(row["test_users"] for row in found["metrics"]["clients"].values()) == 24 - 5
+    assert "users who cannot be tested: 5 had their test items before" in result_table(found)
+    page = report(Record.read(RunFolder.find("latest")))
+    assert "users who cannot be tested: 5 had their test items before" in page
+
+
+def test_a_run_in_which_nobody_can_be_tested_is_refused_at_its_start(
+    fellrec_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, data__sets="toy:2")
+    _bought_again(fellrec_home, range(24))
+    with pytest.raises(DataError, match="no user of data set 'toy' can be tested.*24 had their test items before"):
+        all_clients(from_flat(settings), str(fellrec_home))
+    # nodes with data of their own are known by what they tell alone
+    monkeypatch.setattr(Coverage, "check", lambda *_: None)
+    with pytest.raises(RunError, match="no client has a user that can be tested: 24 users had their test items before"):
+        federate(settings)
+    assert not events(fellrec_home, "round_started")
+
+
+def _bought_again(home: Path, users: range) -> None:
+    """These users of the toy set end with the item that they began with."""
+    toy = tiny_dataset("toy")
+    known, items = toy.interactions, toy.interactions.items.copy()
+    for user in users:
+        rows = known.of_user(user)
+        items[rows.stop - 1] = items[rows.start]
+    changed = Interactions(known.user_keys, known.users, items, known.times)
+    replace(toy, interactions=changed).save(home / "data" / "toy")
 
 
 def test_a_resumed_run_with_other_settings_is_refused(fellrec_home: Path) -> None:

@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 RESULT_KEYS = {
     "run": {"id", "commit", "created", "recipe", "seed", "strategy", "recommender", "model", "versions", "rounds", "clients",
             "split", "mode", "seconds"},
-    "data": {"name", "digest", "users", "items", "interactions", "split", "generated"},
+    "data": {"name", "digest", "users", "items", "interactions", "split", "generated", "untested"},
     "metrics": {"test", "clients", "balance", "baselines"},
     "cost": {"client", "server"},
     "privacy": {"mechanism", "epsilon", "delta", "assumptions", "leak"},

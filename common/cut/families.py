@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
 
+from common import files
 from common.errors import ModelError
 from common.models import load_config
 
@@ -132,13 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
     ------
     ModelError : the file is missing, is not JSON, or holds something else than an object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read as JSON: {error}", "give a model folder in hub form") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{str(path)!r} holds a {type(value).__name__}, not an object", "fetch the model again")
-    return value
+    return files.read_json(path, ModelError, "give a model folder in hub form, or fetch it again")
 
 
 def _rotary_kinds(config: PreTrainedConfig) -> set[str]:

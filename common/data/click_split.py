@@ -34,6 +34,18 @@ def split_clicks(log: ClickLog, fractions: tuple[float, float, float] = FRACTION
     return replace(log, parts=(place >= ends).sum(axis=0).astype(np.int8))
 
 
+def check_testable(log: ClickLog) -> None:
+    """Raise DataError where no user of a log would have test rows: as many moments are needed as there are parts, or so."""
+    counts = np.diff(log.offsets)
+    last = log.offsets[1:][counts > 0] - 1
+    place = first_of_moment(log)[last] - log.offsets[:-1][counts > 0]
+    if not (place >= sum(FRACTIONS[:2]) * counts[counts > 0] - 1e-6).any():
+        raise DataError(
+            f"no user of click log {log.name!r} can be tested: nobody has rows of several moments, the last for the test",
+            "give longer histories",
+        )
+
+
 def first_of_moment(log: ClickLog) -> NDArray[np.int64]:
     """For each row the first row of the same user and moment, int64 [n]."""
     starts = np.ones(len(log), dtype=bool)

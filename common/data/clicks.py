@@ -79,6 +79,16 @@ class ClickLog:
         """int64 [U + 1]: user u's rows are ``offsets[u]`` up to ``offsets[u + 1]``."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.users, minlength=len(self.user_keys)))]).astype(np.int64)
 
+    @property
+    def repeated(self) -> int:
+        """How many rows have the user, the item and the moment of another that comes before them."""
+        order = np.lexsort((self.times, self.items, self.users))
+        return int(
+            np.logical_and.reduce(
+                [np.diff(getattr(self, name)[order]) == 0 for name in ("users", "items", "times")]
+            ).sum()
+        )
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over keys, attributes, rows and, where there are any, parts."""

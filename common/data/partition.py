@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.coverage import Coverage
 from common.data.dataset import Dataset
 from common.data.interactions import Interactions
 from common.data.manifest import SHARDS, digest_in
@@ -72,8 +73,12 @@ def shards(folder: Path, spec: Sharding, out_root: Path) -> list[tuple[str, Path
 
 
 def partitioned(dataset: Dataset, spec: Sharding) -> Iterator[Dataset]:
-    """The data set of each client, in order, named by its client key."""
+    """The data set of each client, in order, named by its client key.
+
+    Raises DataError where nobody of the whole set can be tested, or learned from.
+    """
     parts = split(dataset.interactions, spec.split, spec.fractions)
+    Coverage.of(dataset.interactions, parts).check(dataset.name, spec.split)
     whole = replace(dataset, parts=parts, split=spec.split)
     belongs = partition(whole, spec.how, spec.clients, spec.seed, spec.alpha)
     clients = int(belongs.max(initial=-1)) + 1

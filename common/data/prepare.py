@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.data import sample
 from common.data.click_folder import load_clicks, save_clicks
+from common.data.click_split import check_testable as check_clicks
 from common.data.clicks import ClickLog
 from common.data.dataset import Dataset
 from common.data.download import Downloader
@@ -19,6 +20,7 @@ from common.data.readers.names import read as read_raw
 from common.data.readers.report import ReadReport
 from common.data.sets import check_name
 from common.data.sources import downloaded
+from common.data.summary import check_testable
 from common.errors import ConfigError, DataError
 
 RAW = ".raw"
@@ -44,7 +46,8 @@ def prepare(
     prepared set's name; without it, ``name`` and what the filters are called. A part of a named set never goes by the
     name of a whole one. A click log is kept whole: no filters.
 
-    Raises ConfigError for settings that do not go together, DataError for data that cannot be had or read.
+    Raises ConfigError for settings that do not go together, DataError for data that cannot be had or read, or of which no
+    split leaves a user to be tested.
     """
     called = _called(check_name(name), filters, called)
     if name in CLICK_LOGS and filters != NO_FILTERS:
@@ -64,10 +67,12 @@ def prepare(
         folder = downloaded(name, out_root / RAW / name, accept_licence, downloader or Downloader())
         dataset, report = read_raw(name, folder)
     if isinstance(dataset, ClickLog):
+        check_clicks(dataset)
         dataset = dataset if called == dataset.name else replace(dataset, name=called)
         return dataset, report, _place(dataset, out_root / called)
     dataset = filters.apply(dataset)
     dataset = dataset if called == dataset.name else dataset.renamed(called)
+    report.testable = {how: str(users) for how, users in check_testable(dataset).items()}
     return dataset, report, _place(dataset, out_root / called)
 
 

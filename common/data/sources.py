@@ -12,6 +12,7 @@ from common.data.place import placed
 from common.data.readers import amazon, movielens
 from common.data.readers.names import amazon_category
 from common.errors import DataError
+from common.files import read_json
 
 MOVIELENS = "https://files.grouplens.org/datasets/movielens/{name}.zip"
 AMAZON_2018 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
@@ -92,7 +93,7 @@ def downloaded(name: str, folder: Path, accept_licence: bool, downloader: Downlo
 
 
 def _compare(place: Path, url: str, seen: Path) -> None:
-    known = json.loads(seen.read_text(encoding="utf-8")) if seen.is_file() else {}
+    known = read_json(seen, DataError, "delete it; it is made anew") if seen.is_file() else {}
     found = digest(place)
     former = known.get(place.name, {}).get("sha256", found)
     if former != found:

@@ -97,16 +97,9 @@ def cases(interactions: Interactions, parts: NDArray[np.int8], part: Part, limit
     _check_parts(interactions, parts)
     _check_limit(limit)
     users, items = interactions.users, interactions.items
-    pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
-    before = parts < part
-    later = np.flatnonzero(parts == part)
-    _, first = np.unique(pairs[later], return_index=True)
-    new = later[np.sort(first)]
-    new = new[~np.isin(pairs[new], pairs[before])]
-    fresh = np.zeros(len(parts), dtype=bool)
-    fresh[new] = True
-    candidates = np.intersect1d(users[new], users[before])
-    dropped = len(np.unique(users[later])) - len(candidates)
+    before, fresh = parts < part, new_items(interactions, parts, part)
+    candidates = np.intersect1d(users[fresh], users[before])
+    dropped = len(np.unique(users[parts == part])) - len(candidates)
     chosen = _sample(candidates, limit, seed)
     rows = [interactions.of_user(user) for user in chosen]
     histories = [items[r][before[r]] for r in rows]
@@ -117,6 +110,18 @@ def cases(interactions: Interactions, parts: NDArray[np.int8], part: Part, limit
         seen=[np.unique(history) for history in histories],
         dropped=dropped,
     )
+
+
+def new_items(interactions: Interactions, parts: NDArray[np.int8], part: Part) -> NDArray[np.bool_]:
+    """bool [n]: the interactions of ``part`` with an item that the user had not met in an earlier part; each item once."""
+    users, items = interactions.users, interactions.items
+    pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
+    later = np.flatnonzero(parts == part)
+    _, first = np.unique(pairs[later], return_index=True)
+    new = later[np.sort(first)]
+    fresh = np.zeros(len(parts), dtype=bool)
+    fresh[new[~np.isin(pairs[new], pairs[parts < part])]] = True
+    return fresh
 
 
 @dataclass(frozen=True, eq=False)

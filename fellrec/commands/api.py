@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from common.errors import ConfigError
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Run
 from fellrec.commands.recommend import Address, Certificate, Client, DataPath, Key, Root, Token, service_at
 from fellrec.deferred import Deferred
+from fellrec.terminal import Terminal
 
 apis = Deferred("fellrec.api")
 nodes = Deferred("client_app.node")
 recommenders = Deferred("fellrec.recommending")
 serving = Deferred("fellrec.serving")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def api_command(

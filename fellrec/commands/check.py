@@ -6,17 +6,18 @@ import json
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from common.config import flatten
 from common.home import HOME_PREFIX, models_home
+from common.printable import printable_json
 from fellrec.commands.arguments import Json, Override, Recipe
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
+from fellrec.terminal import Terminal
 
 build = Deferred("common.recommenders.build")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def check_command(recipe: Recipe, override: Override = None, as_json: Json = False) -> None:
@@ -31,7 +32,7 @@ def check_command(recipe: Recipe, override: Override = None, as_json: Json = Fal
         build.check(config)
     found = dict(flatten(config))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
         return
     for key, value in found.items():
         console.print(f"{key} = {json.dumps(value)}", markup=False)

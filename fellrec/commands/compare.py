@@ -12,6 +12,7 @@ from rich.console import Console
 from common.errors import ConfigError
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe
+from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
     from fellrec.comparison import Comparison, Trial
@@ -56,7 +57,7 @@ def compare_command(
 
     Example: fellrec compare demo --strategies fellrec,fedavg,local --seeds 3
     """
-    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    console = Terminal(stderr=as_json)
     if show:
         _tell(comparison.load(name or recipe), metric, as_json, console)
         return

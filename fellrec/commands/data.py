@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,23 +9,27 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+from common.data.coverage import Coverage
 from common.data.download import Downloader
 from common.data.filters import Filters
 from common.data.prepare import ensure, prepare
 from common.data.readers.names import IN_SHORT
 from common.data.summary import listing, summary
 from common.home import data_home
+from common.printable import printable_json
 from fellrec.commands.arguments import Json
+from fellrec.lazy_command import PlainCommand
+from fellrec.terminal import Terminal
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Prepare data sets, list them, look at one.",
     epilog="Example: fellrec data show sample",
 )
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
-@app.command("prepare")
+@app.command("prepare", cls=PlainCommand)
 def prepare_data(
     name: Annotated[str, typer.Argument(help=f"{', '.join(IN_SHORT)}, or a name for your own files.")],
     raw: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
@@ -74,7 +77,7 @@ def prepare_data(
     console.print(f"prepared: {folder}", markup=False)
 
 
-@app.command("list")
+@app.command("list", cls=PlainCommand)
 def list_data(as_json: Json = False) -> None:
     """List the prepared data sets: users, items, interactions, filters, licence.
 
@@ -82,14 +85,14 @@ def list_data(as_json: Json = False) -> None:
     """
     found = listing(data_home())
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
     elif not found:
         console.print(f"no data set is prepared under {data_home()}; start with `fellrec data prepare`", markup=False)
     for row in [] if as_json else found:
         console.print(f"{row['name']}: {row['damaged'] if 'damaged' in row else _counts(row)}", markup=False)
 
 
-@app.command("show")
+@app.command("show", cls=PlainCommand)
 def show_data(
     name: Annotated[str, typer.Argument(help="A prepared data set; `fellrec data list` names them.")],
     as_json: Json = False,
@@ -100,7 +103,7 @@ def show_data(
     """
     found = summary(ensure(name, data_home()))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(printable_json(found))
         return
     for key, value in _told(found).items():
         console.print(f"{key}: {value}", markup=False)
@@ -120,7 +123,7 @@ def _told(found: dict[str, Any]) -> dict[str, str]:
             "items met": f"{found['items_met']} of {found['counts']['items']}; density {found['density']:.4%}",
             "history lengths": f"{lengths}; {found['users_with_three_or_more']} users with three or more",
             "times": f"{first} to {last}" if first else "none, only the order is known",
-            "can be split by": ", ".join(found["splits"]),
+            "can be split by": "; ".join(f"{how}, {Coverage(**users)}" for how, users in found["testable"].items()),
             "attributes": ", ".join(found["attributes"]),
         }
     return told | {

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from fellrec.commands.arguments import Override
 from fellrec.commands.next_steps import after_simulation
 from fellrec.commands.recommend import show
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
+from fellrec.terminal import Terminal
 
 recommenders = Deferred("fellrec.recommending")
 simulation = Deferred("fellrec.simulation")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def demo_command(override: Override = None) -> None:

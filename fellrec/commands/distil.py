@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from common.data.click_folder import KIND, load_clicks
 from common.data.manifest import read_manifest
@@ -17,8 +16,9 @@ from common.models import resolve
 from common.recommenders.click_base import ClickBase
 from fellrec.click_distillation import Distillation, distil
 from fellrec.click_pretraining import ClickPretraining, pretrain_clicks
+from fellrec.terminal import Terminal
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 SHAPE = ClickPretraining()
 
 
@@ -53,7 +53,7 @@ def distil_command(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the open users' rows.")] = SHAPE.epochs,
     temperature: Annotated[float, typer.Option(help="Softens the teacher's probabilities.")] = 2.0,
     soft: Annotated[float, typer.Option(help="Weight of the teacher's word against the clicks.")] = 0.7,
-    seed: Annotated[int, typer.Option(help="Of the weights and the order of the rows.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the weights and the order of the rows.")] = 0,
 ) -> None:
     """Distil a click model into one of a quarter of its parameters or fewer, on the open users' rows.
 

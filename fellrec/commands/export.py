@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Run
 from fellrec.deferred import Deferred
+from fellrec.terminal import Terminal
 
 exports = Deferred("fellrec.export")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def export_command(

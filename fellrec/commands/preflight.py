@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.printable import printable
 from fellrec.commands.arguments import Json
 from fellrec.deferred import Deferred
 
@@ -62,7 +63,8 @@ def preflight_command(
             table.add_column(column, overflow="fold")
         for finding in found:
             colour = COLOURS[finding.verdict]
-            table.add_row(*map(Text, (finding.verdict, finding.check, finding.message, finding.remedy)), style=colour)
+            told = (finding.verdict, finding.check, finding.message, finding.remedy)
+            table.add_row(*(Text(printable(cell)) for cell in told), style=colour)
         Console(highlight=False).print(table)
     if any(finding.verdict == "fail" for finding in found):
         raise typer.Exit(1)

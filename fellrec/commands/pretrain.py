@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.data.dataset import Dataset
@@ -18,8 +17,9 @@ from fellrec.click_pretraining import ClickPretraining
 from fellrec.commands.distil import is_click_log, layer_widths, pretrain_click_log
 from fellrec.learning import Learning
 from fellrec.pretraining import PretrainSettings, pretrain
+from fellrec.terminal import Terminal
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 SHAPE, CLICKS = PretrainSettings(), ClickPretraining()
 
 
@@ -36,7 +36,9 @@ def pretrain_command(
     steps: Annotated[int, typer.Option(min=0, help="Learn exactly so many steps instead; 0 goes by --minutes.")] = 0,
     context: Annotated[int, typer.Option(help="Tokens of a prompt at most, as model.max-tokens.")] = SHAPE.context,
     instruction: Annotated[str, typer.Option(help="The prompt's task, as model.instruction.")] = INSTRUCTION,
-    seed: Annotated[int, typer.Option(help="Of the weights and the order of the text or rows.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the weights and the order of the text or rows.")
+    ] = 0,
     open_share: Annotated[
         float, typer.Option("--open", help="Click log: share of the users to learn from; they are no clients.")
     ] = CLICKS.open_share,

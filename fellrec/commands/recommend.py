@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.errors import ConfigError, DataError
+from common.files import on_disk
+from common.printable import printable_json
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Json, Run
 from fellrec.deferred import Deferred
+from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
     from client_app.recommend import Recommendations, Recommending
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 recommenders = Deferred("fellrec.recommending")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 SHOWN = 10
 """Titles of a history that are printed; JSON has them all."""
 
@@ -80,7 +83,7 @@ def recommend_command(
             return
         found = ready.for_history(history, top) if history else ready.for_user(user, top)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        typer.echo(printable_json(asdict(found)))
     else:
         show(found, console)
 
@@ -119,7 +122,7 @@ def show(found: Recommendations, to: Console) -> None:
 
 def _ids(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"--users {str(path)!r} cannot be read: {error}", "give a text file, one id per line"
@@ -138,10 +141,15 @@ def _write(ready: Recommending, users: Sequence[str], top: int, out: Path) -> No
     partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     columns: tuple[Any, ...] = (TextColumn("recommending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with partial.open("w", encoding="utf-8") as file, Progress(*columns, console=Console(stderr=True)) as bar:
+        with (
+            on_disk(out),
+            partial.open("w", encoding="utf-8") as file,
+            Progress(*columns, console=Console(stderr=True)) as bar,
+        ):
             for found in bar.track(rows, total=len(users)):
                 file.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
-        os.replace(partial, out)
+            file.flush()
+            os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
     seconds = time.perf_counter() - began

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fellrec.commands.arguments import Override, Recipe
 from fellrec.commands.next_steps import after_deployment, after_simulation
 from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
+from fellrec.terminal import Terminal
 
 deployment = Deferred("fellrec.deployment")
 simulation = Deferred("fellrec.simulation")
 superlinks = Deferred("fellrec.superlink")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def run_command(

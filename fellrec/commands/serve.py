@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from common.errors import RunError
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Run
 from fellrec.deferred import Deferred
+from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
     from fellrec.serving import Service
 
 serving = Deferred("fellrec.serving")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def serve_command(

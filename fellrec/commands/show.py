@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import typer
-from rich.console import Console
 
+from common.errors import RunError
 from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec.commands.arguments import Json, Run
+from fellrec.terminal import Terminal
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def show_command(run: Run = "latest", as_json: Json = False) -> None:
@@ -21,9 +22,17 @@ def show_command(run: Run = "latest", as_json: Json = False) -> None:
 
     Example: fellrec show latest --json
     """
-    result = RunFolder.find(run).result()
+    folder = RunFolder.find(run)
+    result = folder.result()
     if as_json:
         typer.echo(json.dumps(result, indent=1))
         return
-    for line in result_table(result):
+    try:
+        lines = result_table(result)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"the result of run {folder.name!r} cannot be shown: {type(error).__name__}: {error}",
+            "restore its result.json, or see what is in it with --json",
+        ) from error
+    for line in lines:
         console.print(line, markup=False)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fellrec.deferred import Deferred
+from fellrec.terminal import Terminal
 
 cuts = Deferred("common.cut")
 models = Deferred("common.models")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 
 
 def split_command(

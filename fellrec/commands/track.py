@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from common.config import flatten
 from common.errors import RunError
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Run
+from fellrec.terminal import Terminal
 from fellrec.trackers import TRACKERS
 from fellrec.tracking import followed_log, track, whole_log
 
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal()
 Name = StrEnum("Name", {name: name for name in TRACKERS})
 
 
@@ -36,8 +36,9 @@ def track_command(
     folder = RunFolder.find(run)
     if not follow and not folder.events_path.is_file():
         raise RunError(f"run {folder.name!r} has no event log", "wait for it to start, or give --follow")
+    settings = dict(flatten(folder.config()))
     place = out or folder.path / "trackers" / to.value
     with closing(TRACKERS[to.value](place, folder.name)) as tracker:
         events = followed_log(folder.events_path) if follow else whole_log(folder.events_path)
-        count = track(events, dict(flatten(folder.config())), tracker)
+        count = track(events, settings, tracker)
     console.print(f"{count} points in {place}", markup=False)

@@ -50,7 +50,7 @@ class Node:
         ConfigError : the file cannot be read, or has a line or a setting that is none.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--env = {str(path)!r} cannot be read: {error}", "give the node's node.env") from error
         found: dict[str, str] = {}

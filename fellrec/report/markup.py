@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from html import escape
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, such as turn the direction of what follows, and halves of characters, which cannot be encoded."""
+from common.printable import printable
 
 _VOID = {"br", "meta", "link", "hr"}
 
@@ -23,7 +21,7 @@ Content = str | Iterable["Content"] | None
 
 def text(content: str) -> Markup:
     """Text as markup: escaped, for elements and for attributes in double quotes; unseen characters become U+FFFD."""
-    return Markup(escape(_UNSEEN.sub("\ufffd", content), quote=True))
+    return Markup(escape(printable(content), quote=True))
 
 
 def join(*content: Content) -> Markup:

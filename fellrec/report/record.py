@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import RunError
+from common.files import read_json
 from common.run_folder import RunFolder
 from fellrec.report.history import History
 
@@ -50,9 +50,9 @@ class Record:
         result = folder.path / "result.json"
         return cls(
             folder.name,
-            _object(folder.path / "config.json"),
+            read_json(folder.path / "config.json"),
             history,
-            _object(result) if result.is_file() else None,
+            read_json(result) if result.is_file() else None,
             damaged,
         )
 
@@ -73,13 +73,3 @@ def _events(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
             except (ValueError, RecursionError):
                 yield None
-
-
-def _object(path: Path) -> Tree:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{str(path)!r} cannot be read: {error}", "restore the file, or run again") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{str(path)!r} holds a {type(found).__name__}", "restore the file, or run again")
-    return found

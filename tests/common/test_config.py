@@ -100,3 +100,24 @@ def test_what_is_wrong_is_named_with_its_value_and_a_remedy(flat: dict, said: li
 def test_no_setting_takes_a_number_that_is_not_finite(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=key):
         from_flat({key: value})
+
+
+@pytest.mark.parametrize("seed", [2**32, 2**63, -1])
+def test_a_seed_that_a_generator_does_not_take_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=f"'seed' = {seed}"):
+        from_flat({"seed": seed})
+    assert from_flat({"seed": 2**32 - 1}).seed == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [("x:0", "'data.sets' = 'x:0' gives a set 0 clients"), ("x:1 y:0", "0 clients"), ("x:", "cannot read 'x:'"),
+     ("", "no data set is named"), ("x x", "stands twice")],
+)  # fmt: skip
+def test_sets_that_cannot_be_dealt_are_refused(sets: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        from_flat({"data.sets": sets})
+
+
+def test_no_number_of_clients_means_one_a_user_where_the_partition_can() -> None:
+    assert from_flat({"data.sets": "x:0", "data.partition": "user"}).data.sets == "x:0"

@@ -53,3 +53,11 @@ def test_a_log_that_cannot_be_written_is_named_and_its_listeners_are_told(tmp_pa
     with pytest.raises(RunError, match=f"{tmp_path}/log' cannot be written: .*resume = true"):
         log.write("late")
     assert [event["event"] for event in heard] == ["late"]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "\udcff", "[" * 100_000])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(f'{{"event": "a"}}\n{line}\n{{"event": "b"}}\n', encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(RunError, match=r"events\.jsonl' is damaged in line 2 \(take that line out\)"):
+        list(read_events(path))

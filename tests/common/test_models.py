@@ -141,8 +141,8 @@ def test_pooling_is_read_from_a_sentence_encoders_folder(
         ('{"pooling_mode_lasttoken": true}', "pooling 'pooling_mode_lasttoken'.*'model.pooling'"),
         ('{"pooling_mode": "lasttoken"}', "pooling 'lasttoken'"),
         ('{"pooling_mode": ["mean", "max"]}', "pooling 'mean, max'"),
-        ("{", "cannot be read as JSON"),
-        ("[1]", "cannot be read as JSON"),
+        ("{", "is damaged"),
+        ("[1]", "is damaged"),
     ],
 )
 def test_a_pooling_that_is_not_followed_is_refused_instead_of_passed_over(tmp_path: Path, text: str, said: str) -> None:

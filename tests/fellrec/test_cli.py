@@ -22,7 +22,7 @@ from tests.federation import federate, tiny_settings
 runner = CliRunner()
 ROW = dict.fromkeys(("recall@10", "recall@20", "ndcg@10", "ndcg@20"), 0.5)
 BASELINES = {"popularity": ROW, "item_knn": ROW}
-RESULT = {
+RESULT = {"run": {"rounds": 1, "void_rounds": 0}, 
     "metrics": {
         "test": ROW, "baselines": BASELINES, "clients": {"toy-0": {"test_users": 3, "baselines": BASELINES, **ROW}},
     },
@@ -104,12 +104,13 @@ def test_what_a_machine_may_read_is_json_and_nothing_else(fellrec_home: Path) ->
 
 
 def test_own_csv_files_become_a_data_set(fellrec_home: Path, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("id,title,genre\na,Red &amp; Green,x\nb,Blue,y\n")
-    (tmp_path / "log.csv").write_text("user,item,timestamp\nu1,a,1\nu1,b,2\nu2,b,3\n")
+    (tmp_path / "items.csv").write_text("id,title,genre\na,Red &amp; Green,x\nb,Blue,y\nc,Grey,y\nd,Pink,y\n")
+    rows = "".join(f"{user},{item},{time}\n" for user in ("u1", "u2") for time, item in enumerate("abcd"))
+    (tmp_path / "log.csv").write_text(f"user,item,timestamp\n{rows}")
     said = say(
         "data", "prepare", "shop", "--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "log.csv")
     )
-    assert "shop: 2 users, 2 items, 3 interactions" in said
+    assert "shop: 2 users, 4 items, 8 interactions" in said
     assert "Red & Green" in (fellrec_home / "data" / "shop" / "catalogue.jsonl").read_text()
 
 

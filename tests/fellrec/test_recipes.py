@@ -44,3 +44,19 @@ def test_a_recipe_whose_ending_was_left_out_is_named(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigError) as refused:
         read_recipe("shop")
     assert "did you mean 'shop.toml'?" in refused.value.hint and read_recipe("shop.toml") == {"seed": 1}
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("seed = 5\n", encoding="utf-8-sig")
+    assert read_recipe(str(tmp_path / "mine.toml")) == {"seed": 5}
+
+
+def test_a_folder_names_its_recipes_and_those_of_the_checkout(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder, not a recipe \(give a TOML file, or one of: .*demo"):
+        read_recipe(str(tmp_path))
+    (tmp_path / "mine.toml").write_text("seed = 5\n")
+    with pytest.raises(ConfigError, match=r"is a folder, not a recipe \(give one of '.*mine\.toml', or one of: .*demo"):
+        read_recipe(str(tmp_path))
+    for name in (str(tmp_path / "nothing"), "/", "..", ""):
+        with pytest.raises(ConfigError, match="one of: .*demo"):
+            read_recipe(name)

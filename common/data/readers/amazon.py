@@ -125,8 +125,24 @@ def _ratings(reviews: Path, meta: Path, release: Release) -> Iterator[Row]:
         return
     for row, fields in objects(reviews):
         user, item, time = ((fields or {}).get(key) for key in (release.user, release.item, release.time))
-        whole = isinstance(user, str) and isinstance(item, str) and isinstance(time, int)
-        yield row, (user, item, time // release.ticks) if whole else None, fields
+        seconds = _seconds(time, release)
+        whole = isinstance(user, str) and isinstance(item, str) and seconds is not None
+        yield row, (user, item, seconds) if whole else None, fields
+
+
+def _seconds(time: object, release: Release) -> int | None:
+    """Seconds of a time that programs have written as a whole number, a decimal or text; None for what is no time."""
+    if isinstance(time, bool) or not isinstance(time, int | float | str):
+        return None
+    try:
+        ticks = int(time)
+    except (ValueError, OverflowError):
+        try:
+            ticks = int(float(time))
+        except (ValueError, OverflowError):
+            return None
+    seconds = ticks // release.ticks
+    return seconds if abs(seconds) < 2**40 else None
 
 
 def _table_ratings(reviews: Path, meta: Path, release: Release) -> Iterator[Row]:
@@ -144,7 +160,5 @@ def _table_ratings(reviews: Path, meta: Path, release: Release) -> Iterator[Row]
         hits = [sum(len(fields) > column and fields[column] in known for _, fields in first) for column in (0, 1)]
         (item, user), time = ((0, 1) if hits[0] >= hits[1] else (1, 0)), 3
     for row, fields in chain(first, rows):
-        try:
-            yield row, (fields[user], fields[item], int(fields[time]) // release.ticks), fields
-        except (ValueError, IndexError):
-            yield row, None, fields
+        seconds = _seconds(fields[time], release) if len(fields) > max(user, item, time) else None
+        yield row, None if seconds is None else (fields[user], fields[item], seconds), fields

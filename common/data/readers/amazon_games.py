@@ -13,7 +13,7 @@ from pathlib import Path
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
 from common.data.readers.report import ReadReport
-from common.data.readers.text import decoded
+from common.data.readers.stream import literal_table
 from common.errors import DataError
 
 NAME = "amazon-games"
@@ -81,13 +81,13 @@ def _only(folder: Path, ending: str) -> Path:
 
 def _table(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     """The rows with the columns in the order asked for; a row of another width comes as it is."""
-    lines = decoded(path).split("\n")
-    header = [name.partition(":")[0].strip() for name in lines[0].split("\t")]
+    rows = literal_table(path)
+    _, first = next(rows, (0, [""]))
+    header = [name.partition(":")[0].strip() for name in first]
     missing = [name for name in columns if name not in header]
     if missing:
         raise DataError(f"{path.name!r} has no column {missing[0]!r}, only {header!r}", "give the file as published")
     order = [header.index(name) for name in columns]
-    for row, line in enumerate(lines[1:], start=2):
-        if line.strip():
-            fields = line.rstrip("\r").split("\t")
+    for row, fields in rows:
+        if any(field.strip() for field in fields):
             yield row, [fields[i] for i in order] if len(fields) == len(header) else fields

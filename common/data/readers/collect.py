@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from common.data.catalogue import Catalogue
 from common.data.dataset import Dataset
 from common.data.interactions import Interactions
+from common.data.readers.ids import absent
 from common.data.readers.report import ReadReport, Tally
 from common.data.readers.text import clean
 from common.errors import DataError
 
 BAD_LIMIT = 0.01
+
+_NO_TEXT = {"nan", "NaN", "<NA>"}
+"""What programs write for a text that is not there."""
 
 Repeats = Literal["keep", "exact", "first", "last"]
 
@@ -50,9 +54,9 @@ class Collector:
     def item(self, row: int, key: str, title: str, attributes: dict[str, str] | None = None) -> None:
         """One item with its raw text; attributes that come out empty are left away."""
         key, title = key.strip(), clean(title)
-        if not key:
-            self.items_tally.refuse("empty item id", row, (key, title))
-        elif not title:
+        if absent(key):
+            self.items_tally.refuse(_no("item", key), row, (key, title))
+        elif not title or title in _NO_TEXT:
             self.items_tally.refuse("empty title", row, (key, title))
         else:
             self.items_tally.good()
@@ -62,24 +66,25 @@ class Collector:
             self.report.duplicate_titles += title in self._titles
             self._titles.add(title)
             cleaned = {name: clean(text) for name, text in (attributes or {}).items()}
-            self._items[key] = {"title": title} | {name: text for name, text in cleaned.items() if text}
+            told = {name: text for name, text in cleaned.items() if text and text not in _NO_TEXT}
+            self._items[key] = {"title": title} | told
 
     def interaction(self, row: int, user: str, item: str, time: int = 0) -> None:
         """One interaction; its item must have come before."""
         if item.strip() in self._items:
             self.meeting(row, user, item, time)
-        elif not user.strip():
-            self.rows_tally.refuse("empty user id", row, (user, item))
+        elif absent(user) or absent(item):
+            self.meeting(row, user, item, time)
         else:
             self.rows_tally.refuse("unknown item", row, (user, item))
 
     def meeting(self, row: int, user: str, item: str, time: int = 0) -> None:
         """One interaction whose item may come after it, or never: then it is left out at the end, and counted."""
         user, item = user.strip(), item.strip()
-        if not user:
-            self.rows_tally.refuse("empty user id", row, (user, item))
-        elif not item:
-            self.rows_tally.refuse("empty item id", row, (user, item))
+        if absent(user):
+            self.rows_tally.refuse(_no("user", user), row, (user, item))
+        elif absent(item):
+            self.rows_tally.refuse(_no("item", item), row, (user, item))
         else:
             self.rows_tally.good()
             users, items, times = self._rows
@@ -121,6 +126,10 @@ class Collector:
         )
         catalogue = Catalogue(name, tuple(self._items), tuple(self._items.values()))
         return Dataset(name, catalogue, interactions, generated=False, licence=licence, source=source), self.report
+
+
+def _no(what: str, key: str) -> str:
+    return f"{what} id {key!r}" if key else f"empty {what} id"
 
 
 def _once(users: NDArray, items: NDArray, times: NDArray, repeats: Repeats) -> NDArray[np.bool_]:

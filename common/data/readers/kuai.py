@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from common.data.attributes import Attributes
 from common.data.clicks import ClickLog
 from common.data.readers.collect import BAD_LIMIT
+from common.data.readers.ids import absent
 from common.data.readers.report import ReadReport, Tally
+from common.data.readers.stream import table as csv_table
 from common.data.readers.text import clean
 from common.errors import DataError
 
@@ -22,28 +23,18 @@ Row = dict[str, str]
 def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     """Line number and the named columns of each row of a CSV file, read as it goes; a short row lacks some.
 
-    Raises DataError where the file cannot be read, is not UTF-8, or lacks a column.
+    Raises DataError where the file cannot be read, is not UTF-8, lacks a column, or holds a quote that never closes.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            lines = csv.reader(text)
-            header = [column.strip() for column in next(lines, [])]
-            missing = [column for column in columns if column not in header]
-            if missing:
-                raise DataError(
-                    f"{path.name!r} has no column {missing[0]!r}; its columns are {header!r}",
-                    "give the file as published",
-                )
-            places = {column: header.index(column) for column in columns}
-            for fields in lines:
-                if fields:
-                    yield lines.line_num, {c: fields[place] for c, place in places.items() if place < len(fields)}
-    except OSError as error:
+    rows = csv_table(path)
+    header = [column.strip() for column in next(rows, (0, []))[1]]
+    missing = [column for column in columns if column not in header]
+    if missing:
         raise DataError(
-            f"cannot read {str(path)!r}: {error.strerror}", "give the folder or file of the raw data"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name!r} is no CSV file in UTF-8: {error}", "give the file as published") from error
+            f"{path.name!r} has no column {missing[0]!r}; its columns are {header!r}", "give the file as published"
+        )
+    places = {column: header.index(column) for column in columns}
+    for row, fields in rows:
+        yield row, {column: fields[place] for column, place in places.items() if place < len(fields)}
 
 
 class ClickCollector:
@@ -66,7 +57,7 @@ class ClickCollector:
     def attribute(self, what: str, row: int, key: str | None, attributes: Mapping[str, str]) -> None:
         """One user or item (``what``) with its attributes."""
         key = normal(key or "")
-        if not key:
+        if absent(key):
             self._tallies[what].refuse(f"empty {what} id", row, attributes)
         elif key in self._known[what]:
             self._tallies[what].good()
@@ -114,6 +105,8 @@ class ClickCollector:
             Attributes.encode(described["user"], user_attributes), Attributes.encode(described["item"], item_attributes),
             generated=False, licence=licence, source=source,
         )  # fmt: skip
+        if log.repeated:
+            self.report.notes.append(f"{log.repeated} rows repeat the user, item and moment of another; all are kept")
         return log, self.report
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
 from common.data.readers.report import ReadReport
-from common.data.readers.stream import lines, table
-from common.data.readers.text import decoded
+from common.data.readers.stream import lines, opened, table
 from common.errors import DataError
 
 LICENCE = (
@@ -111,9 +110,11 @@ def _release(folder: Path, name: str) -> str:
     """The data set's name that the files in a folder go by."""
     if (folder / "movies.csv").is_file():
         readme = folder / "README.txt"
-        told = readme.is_file() and _DESCRIBES.search(decoded(readme, "latin-1"))
-        if told:
-            return told[1]
+        if readme.is_file():
+            with opened(readme, "latin-1") as text:
+                told = _DESCRIBES.search(text.read())
+            if told:
+                return told[1]
         return "ml-latest-small" if name in ("", "ml-1m", "ml-100k") else name
     if (folder / "movies.dat").is_file():
         return "ml-1m"

@@ -33,6 +33,8 @@ class ReadReport:
     bad : "file: reason" to the rows left out for it.
     duplicate_ids : items whose id had come before; the first one stays.
     duplicate_titles : items whose title another item had before; they stay items of their own.
+    times : the form that times were read in, with the first and the last day (UTC); empty where that is the source's own.
+    testable : by split, how many users can be tested, and why not the others.
     notes : what else a reader of the numbers should know.
     """
 
@@ -40,6 +42,8 @@ class ReadReport:
     bad: dict[str, BadRows] = field(default_factory=dict)
     duplicate_ids: int = 0
     duplicate_titles: int = 0
+    times: str = ""
+    testable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -50,7 +54,9 @@ class ReadReport:
             told.append(f"items whose id had come before, left out: {self.duplicate_ids}")
         if self.duplicate_titles:
             told.append(f"items with another item's title, kept apart: {self.duplicate_titles}")
-        return told + self.notes
+        if self.times:
+            told.append(f"times read as {self.times}")
+        return told + self.notes + [f"by {how}, {users}" for how, users in self.testable.items()]
 
 
 class Tally:

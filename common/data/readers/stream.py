@@ -7,32 +7,35 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from common.data.readers.binary import HEAD, marked, refuse_binary
 from common.errors import DataError
 
 _GZIP = b"\x1f\x8b"
+_UNCLOSED = "look for a quotation mark that is never closed"
+
+Row = tuple[int, list[str]]
 
 
 @contextmanager
-def opened(path: Path, encoding: str = "utf-8-sig", newline: str | None = None) -> Iterator[IO[str]]:
-    """The text of a file, unpacked where it is gzip (by its first bytes, whatever its name).
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where it is gzip (by its first bytes, whatever its name).
 
-    Raises DataError where it cannot be read, is cut short, or is not in this encoding.
+    Raises DataError where it cannot be read, is cut short, or is of a kind that holds no text.
     """
     try:
         with path.open("rb") as raw:
-            packed = raw.peek(2)[:2] == _GZIP
-            source = gzip.GzipFile(fileobj=raw) if packed else raw
-            with io.TextIOWrapper(source, encoding=encoding, newline=newline) as text:  # type: ignore[type-var]
-                yield text
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name!r} is not {encoding} text: {error.reason} at byte {error.start} of a block", "save it as UTF-8"
-        ) from error
+            refuse_binary(path.name, raw.peek(HEAD)[:HEAD])
+            if raw.peek(2)[:2] != _GZIP:
+                yield raw
+                return
+            with gzip.GzipFile(fileobj=raw) as source:
+                refuse_binary(path.name, source.peek(HEAD)[:HEAD])
+                yield source
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path.name!r} is not a whole gzip file: {error}", "it was cut short on the way: get it again"
@@ -40,6 +43,23 @@ def opened(path: Path, encoding: str = "utf-8-sig", newline: str | None = None) 
     except OSError as error:
         hint = "give the folder or file of the raw data"
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}", hint) from error
+
+
+@contextmanager
+def opened(path: Path, encoding: str = "utf-8-sig", newline: str | None = None) -> Iterator[IO[str]]:
+    """The text of a file, unpacked where it is gzip; a byte order mark goes before ``encoding``.
+
+    Raises DataError as ``unpacked``, and where it is not in this encoding.
+    """
+    try:
+        with unpacked(path) as source:
+            said = marked(source.peek(HEAD)[:4])  # type: ignore[attr-defined]
+            with io.TextIOWrapper(source, encoding=said or encoding, newline=newline) as text:  # type: ignore[type-var]
+                yield text
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path.name!r} is not {encoding} text: {error.reason} at byte {error.start} of a block", "save it as UTF-8"
+        ) from error
 
 
 def first_of(folder: Path, names: Sequence[str], name: str, remedy: str) -> Path:
@@ -61,28 +81,76 @@ def lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
 
 
 def objects(path: Path) -> Iterator[tuple[int, dict | None]]:
-    """Line number and object of each line of JSON; None for a line that holds no object."""
-    for row, line in lines(path):
+    """Line number and object of each line of JSON; None for a line that holds no object.
+
+    Raises DataError where the first line holds none: then the file is in another form.
+    """
+    for place, (row, line) in enumerate(lines(path)):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
+        if not place and not isinstance(value, dict):
+            raise DataError(f"{path.name!r}: line {row} is not JSON, it reads {line[:60]!r}", _form(line))
         yield row, value if isinstance(value, dict) else None
 
 
-def table(path: Path, encoding: str = "utf-8-sig", delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row that is not empty, the header among them; a field may hold line ends.
+def _form(line: str) -> str:
+    """What to do with a file whose first line is no object of JSON."""
+    if line.startswith("{'") or line.startswith('{u"') or line.startswith("{u'"):
+        return (
+            "its lines are Python literals, as in the oldest releases: rewrite it with `python -c 'import ast, json, sys;"
+            " [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]' < OLD > NEW`"
+        )
+    if line.lstrip().startswith("["):
+        return "it is one list: write an object a line, for instance with `jq -c '.[]'`"
+    return "give the file as published: an object of JSON a line"
 
-    The number is that of the line on which the row ends. Raises DataError for what is no table.
+
+def table(path: Path, encoding: str = "utf-8-sig", delimiter: str = ",", escape: str | None = None) -> Iterator[Row]:
+    """Line number and fields of each row that is not empty, the header among them.
+
+    A field in quotes may hold line ends; the number is that of the line on which the row ends. ``escape`` goes before a
+    quote inside a quoted field; without it such a quote is doubled. Raises DataError, naming the row, where a quotation
+    mark is never closed, or only on a later line and inside its text.
     """
     with opened(path, encoding, newline="") as text:
-        rows = csv.reader(text, delimiter=delimiter)
-        try:
-            for fields in rows:
-                if fields:
-                    yield rows.line_num, fields
-        except csv.Error as error:
-            raise DataError(
-                f"{path.name!r} cannot be read after line {rows.line_num}: {error}",
-                "look for a quotation mark that is never closed",
-            ) from error
+        record: list[str] = []
+        rows = csv.reader(_noted(text, record), delimiter=delimiter, escapechar=escape, strict=True)
+        while True:
+            begun = rows.line_num + 1
+            record.clear()
+            try:
+                fields = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                # A quote that ends before its field does harms its own line alone; one that is open swallows others.
+                if len(record) > 1 or "end of data" in str(error):
+                    raise DataError(
+                        f"{path.name!r}: the quotation mark in row {begun} is never closed", _UNCLOSED
+                    ) from error
+                fields = _loose(path, begun, record[0], delimiter, escape)
+            if fields:
+                yield rows.line_num, fields
+
+
+def literal_table(path: Path, encoding: str = "utf-8-sig", delimiter: str = "\t") -> Iterator[Row]:
+    """Line number and fields of each row that is not empty; a quotation mark is a character like any other."""
+    with opened(path, encoding) as text:
+        for row, line in enumerate(text, start=1):
+            if line := line.rstrip("\n"):
+                yield row, line.split(delimiter)
+
+
+def _noted(text: Iterable[str], record: list[str]) -> Iterator[str]:
+    for line in text:
+        record.append(line)
+        yield line
+
+
+def _loose(path: Path, row: int, line: str, delimiter: str, escape: str | None) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, escapechar=escape))
+    except csv.Error as error:
+        raise DataError(f"{path.name!r}: row {row} cannot be read: {error}", _UNCLOSED) from error

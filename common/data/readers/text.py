@@ -1,11 +1,8 @@
-"""Text as it comes, made readable; files as they come, made rows."""
+"""Text as it comes, made readable."""
 
 from __future__ import annotations
 
 import html
-from pathlib import Path
-
-from common.errors import DataError
 
 
 def clean(text: str) -> str:
@@ -16,21 +13,3 @@ def clean(text: str) -> str:
             break
         text = decoded
     return " ".join(text.split())
-
-
-def contents(path: Path) -> bytes:
-    """A file's bytes; raises DataError where they cannot be had."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        hint = "give the folder or file of the raw data"
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}", hint) from error
-
-
-def decoded(path: Path, encoding: str = "utf-8-sig") -> str:
-    """A file's text with ``\\n`` at the line ends; raises DataError where it is not there, or not in this encoding."""
-    try:
-        return contents(path).decode(encoding).replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        said = f"{path.name!r} is not {encoding} text: {error.reason} at byte {error.start}"
-        raise DataError(said, "save it as UTF-8") from error

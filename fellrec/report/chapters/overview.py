@@ -133,7 +133,17 @@ def _data(record: Record) -> str:
     if data:
         return (
             f"{sets}: {count(data.get('users'))} users, {count(data.get('items'))} items,"
-            f" {count(data.get('interactions'))} interactions; split {data.get('split')}"
+            f" {count(data.get('interactions'))} interactions; split {data.get('split')}{_remarks(record)}"
         )
     users = sum(member.users or 0 for member in history.members.values())
     return f"{sets}: {count(users)} users at {len(history.members)} clients" if users else sets
+
+
+def _remarks(record: Record) -> str:
+    reasons = {"met_before": "had their test items before", "too_few": "have too few interactions"}
+    repeated = reals(record.part("data")).get("repeated")
+    if repeated:
+        return f"; {count(repeated)} rows repeat the user, item and moment of another"
+    found = reals(record.part("data", "untested"))
+    told = [f"{count(found[key])} {reason}" for key, reason in reasons.items() if found.get(key)]
+    return f"; users who cannot be tested: {', '.join(told)}" if told else ""

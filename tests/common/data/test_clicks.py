@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.data.attributes import Attributes
-from common.data.click_split import check_leakage, first_of_moment, part_rows, split_clicks
+from common.data.click_split import check_leakage, check_testable, first_of_moment, part_rows, split_clicks
 from common.data.clicks import ClickLog
 from common.data.split import Part
 from common.errors import ConfigError, DataError
@@ -127,3 +127,20 @@ def test_other_nonsense_is_refused() -> None:
     for wrong in ((0.6, 0.4), (0.5, 0.6, -0.1), (float("nan"), 0.5, 0.5)):
         with pytest.raises(ConfigError, match="three positive shares"):
             split_clicks(log, wrong)
+
+
+@PROPERTY
+@given(logs())
+def test_repeated_rows_are_those_beyond_the_first_of_each(log: ClickLog) -> None:
+    rows = list(zip(log.users.tolist(), log.items.tolist(), log.times.tolist(), strict=True))
+    assert log.repeated == len(rows) - len(set(rows))
+
+
+@PROPERTY
+@given(logs())
+def test_a_log_is_refused_exactly_where_its_split_has_no_test_rows(log: ClickLog) -> None:
+    if (split_clicks(log).parts == Part.TEST).any():
+        check_testable(log)
+    else:
+        with pytest.raises(DataError, match="no user of click log 'toy' can be tested"):
+            check_testable(log)

@@ -17,8 +17,8 @@ from common.data.readers.names import NAMED
 from common.data.sources import downloaded, source_of
 from common.errors import DataError
 
-FILMS = 'movieId,title,genres\n1,Toy Story (1995),Animation|Comedy\n2,"Matrix, The (1999)",Action\n'
-RATINGS = "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,2,5.0,964982704\n2,2,3.5,964982705\n"
+FILMS = 'movieId,title,genres\n1,Toy Story (1995),Animation|Comedy\n2,"Matrix, The (1999)",Action\n3,Up,Drama\n4,Heat,Drama\n'
+RATINGS = "userId,movieId,rating,timestamp\n" + "".join(f"1,{film},4.0,96498270{film}\n" for film in (1, 2, 3, 4))
 MOVIELENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
 AMAZON = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
 
@@ -46,8 +46,8 @@ def _movielens(md5: str = "") -> Source:
 
 
 def _amazon() -> Source:
-    meta = "".join(json.dumps({"parent_asin": key, "title": key * 2}) + "\n" for key in ("B1", "B2"))
-    ratings = "user_id,parent_asin,rating,timestamp\nu,B1,4.0,1600000000000\nu,B2,5.0,1600000001000\n"
+    meta = "".join(json.dumps({"parent_asin": key, "title": key * 2}) + "\n" for key in ("B1", "B2", "B3", "B4"))
+    ratings = "user_id,parent_asin,rating,timestamp\n" + "".join(f"u,B{n},4.0,160000000{n}000\n" for n in range(1, 5))
     return Source(
         {
             f"{AMAZON}benchmark/5core/rating_only/Books.csv.gz": gzip.compress(ratings.encode()),
@@ -63,7 +63,7 @@ def test_movielens_is_downloaded_checked_read_and_kept(tmp_path: Path) -> None:
             "ml-latest-small", None, tmp_path, accept_licence=True, downloader=source.downloader
         )
     assert source.asked == [MOVIELENS, f"{MOVIELENS}.md5"]
-    assert dataset.catalogue.titles == ("Toy Story (1995)", "The Matrix (1999)") and report.rows == 5
+    assert dataset.catalogue.titles == ("Toy Story (1995)", "The Matrix (1999)", "Up", "Heat") and report.rows == 8
     assert folder == tmp_path / "ml-latest-small" == ensure("ml-latest-small", tmp_path)
     assert Dataset.load(folder).digest == dataset.digest
 
@@ -71,7 +71,7 @@ def test_movielens_is_downloaded_checked_read_and_kept(tmp_path: Path) -> None:
 def test_amazon_is_downloaded_by_category(tmp_path: Path) -> None:
     source = _amazon()
     dataset, _, _ = prepare("amazon-2023-books", None, tmp_path, accept_licence=True, downloader=source.downloader)
-    assert source.asked == list(source.files) and dataset.catalogue.titles == ("B1B1", "B2B2")
+    assert source.asked == list(source.files) and dataset.catalogue.titles == ("B1B1", "B2B2", "B3B3", "B4B4")
     seen = json.loads((tmp_path / ".raw" / "amazon-2023-books.json").read_text())
     body = source.files[source.asked[0]]
     assert seen["Books.csv.gz"] == {

@@ -80,6 +80,14 @@ def test_a_command_that_is_not_there_brings_up_the_nearest(typed: list[str], mea
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_plain_text(path: tuple[str, ...]) -> None:
+    said = CliRunner().invoke(app, [*path, "--help"]).output
+    assert "\\" not in said
+    required = [parameter for parameter in COMMANDS[path].params if parameter.required]
+    assert said.count("[required]") == len(required)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_option_is_told(path: tuple[str, ...]) -> None:
     for parameter in COMMANDS[path].params:
         assert parameter.help, parameter.name
@@ -108,6 +116,7 @@ def test_an_error_ends_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: py
     for error, line in (
         (DataError("no item 'x'", "the nearest is 'y'"), "fellrec: no item 'x' (the nearest is 'y') [FR200]\n"),
         (DataError("no item 'x'"), "fellrec: no item 'x' [FR200]\n"),
+        (DataError("said:\n\x1b[91mERROR\x1b[0m: x"), "fellrec: said:\nERROR: x [FR200]\n"),
     ):
 
         def fail(raised: DataError = error) -> None:

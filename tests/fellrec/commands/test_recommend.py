@@ -57,7 +57,7 @@ def test_somebody_new_gives_titles(run: RunFolder) -> None:
 
 def test_many_users_are_written_line_by_line(run: RunFolder, tmp_path: Path) -> None:
     chosen = users(run, "toy-1")[:3]
-    (tmp_path / "users.txt").write_text("\n".join(chosen) + "\n\n")
+    (tmp_path / "users.txt").write_text("\n".join(chosen) + "\n\n", encoding="utf-8-sig")
     arguments = ["--client", "toy-1", "--users", str(tmp_path / "users.txt"), "--out", str(tmp_path / "out.jsonl")]
     assert "3 users in" in ask(run, *arguments, "--top", "2")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

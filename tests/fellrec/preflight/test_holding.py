@@ -93,7 +93,9 @@ def test_packages_are_held_against_what_fellrec_asks_for(monkeypatch: pytest.Mon
 def test_settings_come_from_node_env_and_unknown_ones_are_named(tmp_path: Path) -> None:
     env = tmp_path / "node.env"
     env.write_text("# x\n\nFELLREC_NODE='a'\nFELLREC_SPLIT_K=2\nFELLREC_DATA_PATH=data\nFELLREC_ISOLATION=process\n")
-    assert Node.from_env(env) == Node(name="a", k=2, data_path=tmp_path / "data")
+    for encoding in ("utf-8", "utf-8-sig"):
+        env.write_text(env.read_text(), encoding=encoding)
+        assert Node.from_env(env) == Node(name="a", k=2, data_path=tmp_path / "data")
     for line, word in (
         ("FELLREC_NOD=a", "did you mean 'FELLREC_NODE'"), ("FELLREC_SPLIT_K=-1", "-1"), ("nonsense", "line 1"),
     ):  # fmt: skip

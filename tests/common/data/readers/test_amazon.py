@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,34 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "Books.csv").write_text("user,item,stars,when\nx,y,1,2\n")
     with pytest.raises(DataError, match=r"'Books.csv' has no column 'user_id', only \['user', 'item'"):
         read(tmp_path, "books", 2023, "Books")
+
+
+@pytest.mark.parametrize("write", [int, float, str, lambda time: f"{time}.0"])
+@pytest.mark.parametrize("table", [True, False])
+def test_times_of_the_2023_release_as_numbers_decimals_or_text(tmp_path: Path, write: Callable, table: bool) -> None:
+    times = [write(1_700_000_000_123 + n) for n in range(3)]
+    _write(tmp_path / "meta_Books.jsonl", [{"parent_asin": f"B{n}", "title": f"T{n}"} for n in range(3)])
+    if table:
+        rows = "".join(f"u{n},B{n},5.0,{time}\n" for n, time in enumerate(times))
+        (tmp_path / "Books.csv").write_text(f"user_id,parent_asin,rating,timestamp\n{rows}")
+    else:
+        rows = [{"user_id": f"u{n}", "parent_asin": f"B{n}", "timestamp": time} for n, time in enumerate(times)]
+        _write(tmp_path / "Books.jsonl", rows)
+    dataset, report = read(tmp_path, "amazon-2023-books", 2023, "Books")
+    assert dataset.interactions.times.tolist() == [1_700_000_000] * 3 and report.bad == {}
+
+
+@pytest.mark.parametrize("time", ["soon", None, True, float("nan"), float("inf"), 1e300, [1]])
+def test_a_time_that_is_none_makes_a_bad_row(tmp_path: Path, time: object) -> None:
+    _write(tmp_path / "meta_Books.jsonl", [{"parent_asin": "B1", "title": "T"}])
+    rows = [{"user_id": "u", "parent_asin": "B1", "timestamp": when} for when in (1_700_000_000_000, time)]
+    _write(tmp_path / "Books.jsonl", rows)
+    dataset, report = read(tmp_path, "amazon-2023-books", 2023, "Books", limit=0.5)
+    assert len(dataset.interactions) == 1 and report.bad["Books.jsonl: not user, item and time"].rows == [2]
+
+
+def test_metadata_as_python_literals_say_so(tmp_path: Path) -> None:
+    _release_2018(tmp_path, packed=False)
+    (tmp_path / "meta_Video_Games.json").write_text("{'asin': 'B001', 'title': 'Widget'}\n")
+    with pytest.raises(DataError, match=r"'meta_Video_Games.json': line 1 is not JSON.*Python literals"):
+        read(tmp_path, "amazon-2018-video-games", 2018, "Video_Games")

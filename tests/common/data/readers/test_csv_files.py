@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,71 @@ def test_a_quotation_mark_that_never_closes(tmp_path: Path) -> None:
         _read(tmp_path, items=ITEMS + 'c,"Open,x\n' + "d,D,x\n" * 40_000)
 
 
+def test_an_open_quotation_mark_is_named_by_its_row(tmp_path: Path) -> None:
+    lines = ["c,Fine,x", 'd,"Open,x', "e,E,x", 'f,"Next one",x']
+    with pytest.raises(DataError, match=r"'items.csv': the quotation mark in row 5 is never closed"):
+        _read(tmp_path, items=ITEMS + "\n".join(lines))
+    with pytest.raises(DataError, match=r"row 5 is never closed"):
+        _read(tmp_path, items=ITEMS + "\n".join(lines[:2]))
+
+
+def test_no_row_of_a_table_of_tabs_is_swallowed_by_a_quotation_mark(tmp_path: Path) -> None:
+    mark = '"'
+    items = "item_id:token\tmovie_title:token_seq\tgenres:token_seq\n" + "".join(
+        f"i{n}\t{mark if n in (7, 12) else ''}Thing {n}\tcat\n" for n in range(30)
+    )
+    rows = "user_id:token\titem_id:token\ttimestamp:float\n" + "".join(f"u{n % 5}\ti{n}\t{n}\n" for n in range(30))
+    dataset, report = _read(tmp_path, items, rows)
+    assert len(dataset.catalogue) == 30 and report.bad == {}
+    assert dataset.catalogue.titles[7] == '"Thing 7' and dataset.catalogue.items[0]["genres"] == "cat"
+
+
+@pytest.mark.parametrize(
+    ("form", "days"),
+    [("{:%Y%m%d}", "dates"), ("{:%Y%m%d%H%M%S}", "dates"), ("{:%Y%m%d}.0", "dates"), ("{:%Y/%m/%d}", "dates"),
+     ("{:%Y-%m-%d %H:%M:%S} UTC", "dates")],
+)  # fmt: skip
+def test_dates_are_dates_in_every_form_and_it_is_said(tmp_path: Path, form: str, days: str) -> None:
+    when = [datetime(2024, 1, 20, tzinfo=UTC) + timedelta(days=n) for n in range(4)]
+    rows = "user,item,date\n" + "".join(f"x,{'ab'[n % 2]},{form.format(day)}\n" for n, day in enumerate(when))
+    dataset, report = _read(tmp_path, rows=rows)
+    assert dataset.interactions.times.tolist() == [int(day.timestamp()) for day in when]
+    assert report.times == f"{days}, 2024-01-20 to 2024-01-23"
+    assert f"times read as {report.times}" in report.lines()
+
+
+def test_eight_digits_that_are_no_days_are_seconds(tmp_path: Path) -> None:
+    rows = "user,item,time\nx,a,20240120\nx,b,20240199\ny,a,20991399\n"
+    dataset, report = _read(tmp_path, rows=rows)
+    assert dataset.interactions.times.tolist() == [20240120, 20240199, 20991399]
+    assert report.times == "seconds, 1970-08-23 to 1970-08-31"
+
+
+@pytest.mark.parametrize("nobody", ["nan", "NaN", "None", "null", "<NA>", " nan "])
+def test_what_stands_for_nobody_is_no_user_and_no_item(tmp_path: Path, nobody: str) -> None:
+    items = ITEMS + f"{nobody},Gamma,\nc,NaN,\n"
+    rows = ROWS + f"{nobody},a,1\nx,{nobody},1\n"
+    dataset, report = _read(tmp_path, items, rows, limit=0.6)
+    assert dataset.catalogue.keys == ("a", "b") and dataset.interactions.user_keys == ("x", "y")
+    assert {reason: bad.rows for reason, bad in report.bad.items()} == {
+        f"items.csv: item id {nobody.strip()!r}": [4],
+        "items.csv: empty title": [5],
+        f"rows.csv: user id {nobody.strip()!r}": [5],
+        f"rows.csv: item id {nobody.strip()!r}": [6],
+    }
+
+
+def test_ids_that_became_decimals_are_whole_numbers_again(tmp_path: Path) -> None:
+    dataset, report = _read(tmp_path, "id,title\n7,A\n8,B\n", "user,item\n1.0,7.0\n2.0,8.0\n1.0,8.0\n")
+    assert dataset.interactions.user_keys == ("1", "2") and dataset.catalogue.keys == ("7", "8")
+    assert dataset.interactions.items.tolist() == [0, 1, 1] and report.bad == {}
+
+
+def test_decimals_beside_whole_numbers_in_one_column_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'rows.csv': column 'item' holds '7.0' in row 3 and '7' in row 2 \(write all"):
+        _read(tmp_path, "id,title\n7,A\n8,B\n", "user,item\nx,7\nx,7.0\n")
+
+
 def test_times_before_1970_and_to_come_are_bad_rows(tmp_path: Path) -> None:
     rows = ROWS + "x,a,-5\nx,a,1969-05-05\nx,a,4102444800\nx,a,2150-01-01\n"
     with pytest.raises(DataError, match=r"before 1970: 2 \(rows 5, 6;.*in the future: 2 \(rows 7, 8;"):
@@ -101,9 +167,7 @@ def test_mixed_units_are_read_and_said(tmp_path: Path) -> None:
     rows = "user,item,time\nx,a,1600000000\nx,b,1600000001000\ny,a,2020-09-13 12:26:42\ny,b,1600000003\n"
     dataset, report = _read(tmp_path, rows=rows)
     assert dataset.interactions.times.tolist() == [1600000000 + second for second in range(4)]
-    assert report.notes == [
-        "times of rows.csv are written in several ways: 2 in seconds, 1 in milliseconds, 1 in dates"
-    ]
+    assert report.times == "2 in seconds, 1 in milliseconds, 1 in dates, 2020-09-13 to 2020-09-13"
 
 
 def test_rows_alike_count_once_where_there_are_times(tmp_path: Path) -> None:

@@ -67,3 +67,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (write(tmp_path, "1k") / "user_features_1k.csv").unlink()
     with pytest.raises(DataError, match=r"user_features_1k\.csv"):
         read(tmp_path)
+
+
+def test_rows_alike_are_counted_and_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "pure") / "log_standard_4_22_to_5_08_pure.csv"
+    path.write_text(path.read_text() + ROW.format(user=4, video=2, time=1650585801301, click=1) * 2)
+    log, report = read(tmp_path)
+    assert len(log) == 4 and "2 rows repeat the user, item and moment of another; all are kept" in report.lines()

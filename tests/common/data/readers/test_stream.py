@@ -16,6 +16,35 @@ def test_lines_plain_and_gzip_whatever_the_name(tmp_path: Path, packed: bool) ->
     assert list(lines(tmp_path / "a.txt")) == [(1, "one"), (3, "Café")]
 
 
+@pytest.mark.parametrize(
+    ("first", "remedy"),
+    [
+        ("{'asin': 'B1', 'title': 'Widget'}", "Python literals.*ast.literal_eval"),
+        ("[", "one list.*jq"),
+        ('[{"asin": 1}, {"asin": 2}]', "one list"),
+        ("asin,title", "an object of JSON a line"),
+        ("[" * 100_000, "one list"),
+    ],
+)
+def test_a_file_in_another_form_than_json_lines_is_refused(tmp_path: Path, first: str, remedy: str) -> None:
+    (tmp_path / "meta.json").write_text(f'{first}\n{{"asin": 1}}\n')
+    with pytest.raises(DataError, match=rf"'meta.json': line 1 is not JSON, it reads .*{remedy}") as raised:
+        list(objects(tmp_path / "meta.json"))
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("asked", ["utf-8-sig", "latin-1"])
+def test_a_byte_order_mark_goes_before_what_was_asked_for(tmp_path: Path, encoding: str, asked: str) -> None:
+    (tmp_path / "a.txt").write_bytes("1::Café\n".encode(encoding))
+    assert list(lines(tmp_path / "a.txt", asked)) == [(1, "1::Café")]
+
+
+def test_a_quote_that_ends_early_harms_its_own_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('a,"Foo" bar,x\nb,B,y\n')
+    assert list(table(tmp_path / "a")) == [(1, ["a", "Foo bar", "x"]), (2, ["b", "B", "y"])]
+
+
 def test_lines_that_hold_no_object(tmp_path: Path) -> None:
     (tmp_path / "a").write_text('{"a": 1}\nnot\n[1]\n')
     assert list(objects(tmp_path / "a")) == [(1, {"a": 1}), (2, None), (3, None)]

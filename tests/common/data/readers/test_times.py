@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.data.readers.times import UNITS, moment
+from common.data.readers.times import UNITS, moment, written_in_digits
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from common.data.readers.times import UNITS, moment
         ("2023-11-14T23:13:20+01:00", (1_700_000_000, "dates")),
         ("1969-12-31T23:59:59", (-1, "dates")),
         (" 1970-01-02 ", (86_400, "dates")),
+        ("1970/01/02", (86_400, "dates")),
+        ("2023-11-14 22:13:20 UTC", (1_700_000_000, "dates")),
     ],
 )
 def test_times_in_the_usual_forms(text: str, found: tuple[int, str]) -> None:
@@ -36,3 +38,27 @@ def test_every_unit_tells_itself_from_1976_on(seconds: int, finer: int) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("20231114", 1_699_920_000), ("20231114.0", 1_699_920_000),
+     ("20231114221320", 1_700_000_000), ("202311142213", 1_699_999_980)],
+)  # fmt: skip
+def test_dates_in_digits(text: str, seconds: int) -> None:
+    assert moment(text, digits=True) == (seconds, "dates")
+
+
+@pytest.mark.parametrize(
+    ("column", "dates"),
+    [
+        (["20240131", "20240229", ""], True),
+        (["20240131"] * 99 + ["soon"], True),
+        (["20240131", "20240230"], False),
+        (["20240131", "1700000000"], False),
+        (["1700000000", "20240131"], False),
+        ([], False),
+    ],
+)
+def test_a_column_is_of_dates_where_all_its_numbers_are(column: list[str], dates: bool) -> None:
+    assert written_in_digits(column, 0.01) == dates
