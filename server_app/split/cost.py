@@ -55,9 +55,16 @@ class Cost:
 
     def charge(self, rows: Rows, past: int = 0) -> int:
         """Cells of one pass over ``rows``, behind ``past`` columns that are held already, with attention's."""
-        columns = past + rows.width
-        reach = min(columns, 2 * self.window + len(rows.global_tokens)) if self.window else columns
-        return round(rows.count * rows.width * (1 + self.pair * reach))
+        return self._charge(rows.count * rows.width, past + rows.width, len(rows.global_tokens))
+
+    def most(self, cells: int, width: int) -> int:
+        """What a request of so many cells is charged at most; its rows have ``width`` columns, with 0 as many as are read."""
+        columns = min(width or cells, self.positions or cells, cells)
+        return self._charge(cells, columns, columns)
+
+    def _charge(self, cells: int, columns: int, global_tokens: int) -> int:
+        reach = min(columns, 2 * self.window + global_tokens) if self.window else columns
+        return round(cells * (1 + self.pair * reach))
 
 
 class Speed:

@@ -70,7 +70,6 @@ class SplitHost:
         cell_bytes = settings.hidden_size * self._hosted.dtype.itemsize
         self._memory = HeldMemory(limits.held_bytes, limits.per_client(cell_bytes), limits.per_kind(cell_bytes))
         self._lines = LogLines()
-        self._rate = Rate(limits.tokens_per_second, limits.tokens)
         self._mint = Mint(settings.run, state_dir)
         identity = {"digest": settings.digest, "k": settings.k, "m": settings.m, "rank": settings.lora.rank,
                     "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
@@ -80,6 +79,7 @@ class SplitHost:
             self._hosted, self._clients, self._memory, self._metrics, settings, self._active, self._lines
         )
         self._sessions: list[Session] = []
+        self._rate = Rate(limits.tokens_per_second, self._engine.cost.most(limits.tokens, limits.width))
         self._refusals = Refusals(lines=self._lines)
         self._lock = Lock()
         self._draining = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,6 +43,15 @@ def test_a_window_is_all_that_is_looked_at_unless_tokens_are_global(folders: dic
     assert cost.window == cost.multiple == 4 and cost.positions == 60
     assert cost.charge(rows(1, 4000)) < 1.01 * 1000 * cost.charge(rows(1, 4)) * (1 + 8 * cost.pair)
     assert cost.charge(rows(1, 4000, globals_=4000)) > 10 * cost.charge(rows(1, 4000))
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "longformer"])
+def test_the_largest_charge_is_that_of_the_largest_request(folders: dict[str, Path], kind: str) -> None:
+    cost = Cost.of(server_side(folders[kind], CUT))
+    widest = cost.positions
+    everywhere = widest if kind == "longformer" else 0
+    assert cost.most(5 * widest, 0) >= cost.charge(rows(5, widest, globals_=everywhere))
+    assert cost.most(80, 16) == cost.charge(rows(5, 16, globals_=min(everywhere, 16))) < cost.most(80, 0)
 
 
 def test_layers_without_a_configuration_are_charged_their_cells() -> None:
