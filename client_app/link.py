@@ -16,6 +16,7 @@ from torch import Tensor
 from client_app.journal import Journal, Sent, Step
 from client_app.stream import Answer, Broken, Stream
 from common.errors import ConfigError, SplitError
+from common.line import line
 from common.pb import split_pb2 as pb
 from common.wire import CHANNEL_OPTIONS, CREDITS, PROTOCOL, Codec, Rows, announce, encode
 
@@ -314,7 +315,7 @@ class SplitLink:
                     with self._lock:
                         self._journal.keep(reply.durable)
                     return reply, tensor
-                failure = SplitError(f"the split service refused: {reply.message}: {_name(reply)}")
+                failure = SplitError(f"the split service refused: {line(reply.message)}: {_name(reply)}")
                 if reply.status not in PASSING:
                     raise failure
             with self._opening:
@@ -370,7 +371,7 @@ class SplitLink:
     def _expect_ok(self, reply: pb.Reply) -> None:
         if reply.status != pb.STATUS_OK:
             raise Broken(
-                f"the split service refused a repetition: {reply.message}: {_name(reply)}",
+                f"the split service refused a repetition: {line(reply.message)}: {_name(reply)}",
                 passing=reply.status in PASSING,
             )
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from common.errors import SplitError
+from common.line import line
 from common.pb import split_pb2 as pb
-from common.wire import DTYPES, METHOD, Codec, Inbox, Refused, check_tensor, frames, parse
+from common.wire import DTYPES, ENDED, METHOD, Codec, Inbox, Refused, check_tensor, frames, parse
 
 T = TypeVar("T")
 Answer = tuple[pb.Reply, Tensor | None]
@@ -97,7 +98,7 @@ class Stream:
             if self._failure is not None:
                 future.set_exception(self._failure)
                 return future
-            while self._ended:
+            while self._ended and len(request.ended) < ENDED:
                 request.ended.append(self._ended.popleft())
             self._tokens[request.number] = tokens
             self._pending[request.number] = future
@@ -154,7 +155,7 @@ class Stream:
             self._fail(broken)
         except grpc.RpcError as error:
             status = error.code().name
-            self._fail(Broken(f"{error.details()}: {status}", passing=status in TRANSIENT))
+            self._fail(Broken(f"{line(error.details() or '')}: {status}", passing=status in TRANSIENT))
         except Refused as refused:
             self._fail(Broken(f"the split service sent what it must not: {refused.message}", passing=False))
 

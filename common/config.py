@@ -11,31 +11,16 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from common.data.sets import parse_sets
 from common.errors import ConfigError
 from common.scopes import ADAPTER_SCOPE
+from common.section import Count, CountOrAll, Positive, Section, Share
+from common.split_config import SplitConfig
 
 Value = bool | int | float | str
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-CountOrAll = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, strict, without unknown keys; names are kebab-case outside."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
 
 class DataConfig(Section):
@@ -102,33 +87,6 @@ class GenerateConfig(Section):
     compare: bool = Field(False, description="measure both ways of grounding at the end")
     beams: Count = Field(4, description="beams of the search; with grounding 'trie' also the titles that get a score")
     loss_on: Literal["answer", "all"] = Field("answer", description="tokens that are learned: the answer's, or all")
-
-
-class SplitConfig(Section):
-    """Which layers the server hosts, and how clients reach them."""
-
-    on: bool = Field(True, description="the server hosts the middle layers; off: the client runs the whole model")
-    k: CountOrAll = Field(1, description="first layers that stay on the client, after the embeddings")
-    m: CountOrAll = Field(1, description="last layers that stay on the client, before norm and head")
-    codec: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of hidden states and gradients on the wire")
-    batch_clients: Count = Field(
-        1, description="clients in one pass at most; 1 is exact to the bit whoever else trains"
-    )
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a certificate")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="port to listen on; 0 takes a free one")
-    advertise: str = Field("", description="host:port that clients are told; '' tells the one listened on")
-    certificate: str = Field("", description="the server's certificate chain, PEM; '' is plaintext, on loopback only")
-    key: str = Field("", description="the server's private key, PEM")
-    client_ca: str = Field(
-        "",
-        description="authorities of clients' certificates, PEM; '' asks for none; a common name is the client's name",
-    )
-    tokens_per_second: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="tokens, padding included, that a client may send in the long run; 0: any number"
-    )
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="loopback port of the service's Prometheus metrics; 0: none"
-    )
 
 
 class TrainConfig(Section):

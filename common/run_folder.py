@@ -46,7 +46,8 @@ FREE_ON_RESUME = (
     "split.key", "split.client-ca", "split.metrics-port", "split.tokens-per-second", "evaluate.test-users",
     "evaluate.evidence", "generate.compare",
 )  # fmt: skip
-"""Settings, beside ``federation.*``, that a resumed run may change: they change no number of the rounds so far."""
+"""Settings, beside ``federation.*`` and ``split.limits.*``, that a resumed run may change: they change no number of the
+rounds so far."""
 
 _CHECKPOINT = re.compile(r"round-(\d{4,})")
 
@@ -110,7 +111,11 @@ class RunFolder:
         folder = cls.find(config.run_name, config.home)
         begun = dict(flatten(folder.config()))
         for key, value in flatten(config):
-            if value != begun[key] and key not in FREE_ON_RESUME and not key.startswith("federation."):
+            if (
+                value != begun[key]
+                and key not in FREE_ON_RESUME
+                and not key.startswith(("federation.", "split.limits."))
+            ):
                 raise RunError(
                     f"run {folder.name!r} was started with {key!r} = {begun[key]!r}, not {value!r}",
                     "resume with the same settings, or start a new run",

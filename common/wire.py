@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from common.errors import SplitError
+from common.line import line
 from common.pb import split_pb2 as pb
 
 PROTOCOL = 1
@@ -28,6 +29,12 @@ CREDITS = 2
 """Requests of one session that may be under way at once."""
 
 MESSAGE_BYTES = 4 << 20
+HEADER_BYTES = 1 << 20
+"""Of a frame that is no chunk, in either direction, unless a service allows more."""
+
+ENDED = 64
+"""Sequences that one request may end; a client names the rest in its next ones."""
+
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -51,10 +58,13 @@ DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
 class Refused(SplitError):
-    """A request is refused; ``status`` is the name of the gRPC status that says so."""
+    """A request is refused; ``status`` is the name of the gRPC status that says so.
+
+    The message may hold what the caller sent, so it is cut to a line here, whoever makes it.
+    """
 
     def __init__(self, message: str, hint: str = "", status: str = "INVALID_ARGUMENT") -> None:
-        super().__init__(message, hint)
+        super().__init__(line(message), line(hint))
         self.status = status
 
     def __reduce__(self) -> tuple:
@@ -159,7 +169,8 @@ def check_tensor(announced: pb.Tensor, tokens: int, width: int, dtype: torch.dty
     """
     if len(announced.shape) != 2:
         raise Refused(
-            f"shape is {list(announced.shape)!r}", "a tensor on the wire has two dimensions, [tokens, hidden size]"
+            f"shape has {len(announced.shape)!r} dimensions",
+            "a tensor on the wire has two dimensions, [tokens, hidden size]",
         )
     if list(announced.shape) != [tokens, width]:
         raise Refused(f"shape is {list(announced.shape)!r}, expected {[tokens, width]!r}")
@@ -244,12 +255,16 @@ def frames(head: pb.Frame, payloads: Sequence[Tensor] = ()) -> Iterator[bytes]:
             yield b"".join((_CHUNK_TAG, _varint(len(part)), part))
 
 
-def parse(message: bytes) -> pb.Frame | memoryview:
+def parse(message: bytes, header_bytes: int = HEADER_BYTES) -> pb.Frame | memoryview:
     """A message of a stream: a frame, or a chunk's bytes without a copy.
+
+    Parameters
+    ----------
+    header_bytes : of a frame that is no chunk; looked at before it is parsed, for a parsed field takes more than it sent.
 
     Raises
     ------
-    Refused : it is not a frame of this protocol.
+    Refused : it is not a frame of this protocol, or a header is too long.
     """
     if message[:1] == _CHUNK_TAG:
         begin = 2
@@ -257,6 +272,11 @@ def parse(message: bytes) -> pb.Frame | memoryview:
             begin += 1
         if begin <= len(message) and message[1:begin] == _varint(len(message) - begin):
             return memoryview(message)[begin:]
+    if len(message) > header_bytes:
+        raise Refused(
+            f"a header has {len(message)!r} bytes, more than 'split.limits.header-bytes' = {header_bytes!r}",
+            "send smaller micro-batches, and tensors as chunks",
+        )
     try:
         frame = pb.Frame.FromString(message)
     except DecodeError as error:
@@ -335,15 +355,19 @@ class Rows:
         ------
         Refused : the fields contradict each other, or there are too many cells.
         """
+        count = len(message.starts)
+        if not count or count != len(message.lengths) or not message.width:
+            raise Refused(f"rows of width {message.width!r} have {count!r} starts and {len(message.lengths)!r} lengths")
+        if message.width * count > max_tokens:
+            raise Refused(
+                f"{count!r} rows of width {message.width!r} are more than {max_tokens!r} tokens, 'split.limits.tokens'",
+                "send smaller micro-batches, or raise it", "RESOURCE_EXHAUSTED",
+            )  # fmt: skip
+        for name in ("positions", "global_tokens"):
+            if (found := len(getattr(message, name))) > message.width * count:
+                raise Refused(f"{found!r} {name} for {count!r} rows of width {message.width!r}")
         starts, lengths = tuple(message.starts), tuple(message.lengths)
         positions = tuple(message.positions) or None
-        if not starts or len(starts) != len(lengths) or not message.width:
-            raise Refused(f"rows of width {message.width!r} have {len(starts)!r} starts and {len(lengths)!r} lengths")
-        if message.width * len(starts) > max_tokens:
-            raise Refused(
-                f"{len(starts)!r} rows of width {message.width!r} are more than {max_tokens!r} tokens",
-                "send smaller micro-batches", "RESOURCE_EXHAUSTED",
-            )  # fmt: skip
         if any(length == 0 or start + length > message.width for start, length in zip(starts, lengths, strict=True)):
             raise Refused(f"a row does not lie within width {message.width!r}, or has no token")
         rows = cls(message.width, starts, lengths, message.masked, tuple(message.global_tokens), positions,

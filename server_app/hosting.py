@@ -23,7 +23,8 @@ from common.recommenders.build import causal
 from server_app.split.handshakes import Handshakes
 from server_app.split.host import SplitHost
 from server_app.split.page import MetricsPage
-from server_app.split.settings import AdamW, HostedLora, HostSettings, Limits, TlsFiles
+from server_app.split.settings import AdamW, HostedLora, HostSettings, TlsFiles
+from server_app.split_limits import limits_of
 from server_app.supervised import SupervisedHost
 
 
@@ -53,7 +54,7 @@ class Hosting:
             hidden_size=self._config.hidden_size,
             lora=HostedLora(targets_of(self._config.model_type, model.lora_targets), model.lora_rank, model.lora_alpha),
             optimiser=AdamW(weight_decay=config.train.weight_decay),
-            limits=Limits(tokens_per_second=split.tokens_per_second),
+            limits=limits_of(config, self._config),
             address=split.host,
             batch_clients=split.batch_clients,
         )

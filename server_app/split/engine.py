@@ -19,8 +19,10 @@ from common.pb import split_pb2 as pb
 from common.wire import Refused
 from server_app.split.answer import Answer
 from server_app.split.clients import Clients
+from server_app.split.cost import Cost, Speed
 from server_app.split.generation import Sequences, Standing
 from server_app.split.inspection import GENERATING
+from server_app.split.log_lines import LogLines
 from server_app.split.lora import HostedTrunk, Unmixable
 from server_app.split.memory import Held, HeldMemory, Kind
 from server_app.split.metrics import Metrics
@@ -49,17 +51,27 @@ class Engine:
     Parameters
     ----------
     active : clients with an open session, at the moment.
+    lines : of the log that clients may cause.
+
+    Attributes
+    ----------
+    cost : what requests to this model cost. speed : how fast they are computed here.
     """
 
     def __init__(
         self, trunk: HostedTrunk, clients: Clients, memory: HeldMemory, metrics: Metrics, settings: HostSettings,
-        active: Callable[[], int],
+        active: Callable[[], int], lines: LogLines,
     ) -> None:  # fmt: skip
+        self.cost, self.speed = Cost.of(trunk.module), Speed()
+        self._lines = lines
         self._trunk, self._clients, self._memory, self._metrics = trunk, clients, memory, metrics
         self._active = active
         self._settings = settings
         self._sequences = Sequences(trunk, memory, settings.limits.sequences)
-        self._scheduler = Scheduler(settings.batch_clients, settings.limits.batch_tokens, settings.batch_seconds)
+        limits = settings.limits
+        self._scheduler = Scheduler(
+            settings.batch_clients, limits.batch_tokens, settings.batch_seconds, limits.long_share
+        )
         self._inbox: queue.SimpleQueue[Work | Callable[[], None] | None] = queue.SimpleQueue()
         self._ratios: deque[float] = deque([GRAPH_RATIO], maxlen=RATIOS)
         self._thread = threading.Thread(target=self._loop, name="fellrec-split-engine", daemon=True)
@@ -152,7 +164,8 @@ class Engine:
         """Runs the next batch, if it is time; returns when to look again."""
         now = time.monotonic()
         for work in self._scheduler.drop(now):
-            self._refuse(work, Refused("the request waited too long for its turn", "", "DEADLINE_EXCEEDED"))
+            why = "the request waited too long for its turn: its own deadline, or 'split.limits.queue-seconds'"
+            self._refuse(work, Refused(why, "", "DEADLINE_EXCEEDED"))
         batch = self._scheduler.next(now, self._active() if self._trunk.mixable else 1)
         if not isinstance(batch, list):
             return batch
@@ -165,7 +178,9 @@ class Engine:
         else:
             run = {pb.OP_FORWARD: self._forward, pb.OP_BACKWARD: self._backward, pb.OP_STEP: self._step}[op]
             self._isolated(self._admitted(batch), run)
-        return now
+        ended = time.monotonic()
+        self._scheduler.ran(batch, now, ended, self.speed.cells(ended - now))
+        return ended
 
     def _admitted(self, works: Sequence[Work]) -> list[Work]:
         """Those that their rounds let in; the others are answered."""
@@ -202,14 +217,15 @@ class Engine:
                     works[0], Refused("the device has no memory left", "send less at once", "RESOURCE_EXHAUSTED")
                 )
             else:
-                log.exception("client %s: %s failed", works[0].client, pb.Op.Name(works[0].request.op))
+                if self._lines.allow(works[0].client) is not None:
+                    log.exception("client %s: %s failed", works[0].client, pb.Op.Name(works[0].request.op))
                 self._refuse(works[0], Refused("the hosted layers failed on this request", "", "INTERNAL"))
 
     def _infer(self, works: Sequence[Work]) -> None:
         for bare in (False, True):
             chosen = [work for work in works if work.request.bare == bare]
             members = [Member(self._standing(work).adapter, work.rows, work.tensors[0]) for work in chosen]
-            outputs = Pass(self._trunk, members, held=False).outputs if members else []
+            outputs = self._pass(chosen, members, held=False).outputs if members else []
             for work, output in zip(chosen, outputs, strict=True):
                 self._answer(work, Answer(output))
 
@@ -233,24 +249,29 @@ class Engine:
         members = [Member(self._round(work).adapter, work.rows, work.tensors[0]) for work in works]
         shares = self._graph_shares(works)
         try:
-            made = Pass(self._trunk, members, held=bool(shares))
+            made = self._pass(works, members, held=bool(shares))
         except Exception:
             for share in shares:
                 share.release()
             raise
         micros = [self._keep_input(work) for work in works]
         if shares:
-            cells = [work.cells for work in works]
-            for share, size in zip(shares, cells, strict=True):
-                share.resize(made.nbytes * size // sum(cells))
-            self._ratios.append(made.nbytes / (sum(cells) * self._bytes_per_cell))
+            charges = [work.charge for work in works]
+            for share, charge in zip(shares, charges, strict=True):
+                share.resize(made.nbytes * charge // sum(charges))
+            self._ratios.append(made.nbytes / (sum(charges) * self._bytes_per_cell))
             HeldGraph(made, micros, shares)
         for work, output in zip(works, made.outputs, strict=True):
             self._answer(work, Answer(output), remember=True)
 
+    def _pass(self, works: Sequence[Work], members: Sequence[Member], held: bool) -> Pass:
+        made = Pass(self._trunk, members, held)
+        self.speed.note(sum(work.charge for work in works), made.seconds)
+        return made
+
     def _keep_input(self, work: Work) -> Micro:
         micro = Micro(work.request.number, work.rows)
-        kept = self._memory.offer(work.client, Kind.INPUT, work.tensors[0].nbytes)
+        kept = self._memory.offer(work.owner, Kind.INPUT, work.tensors[0].nbytes)
         if kept is not None:
             micro.tokens, micro.shares = work.tensors[0], [kept]
         self._round(work).put(work.request.micros[0].id, micro)
@@ -296,7 +317,7 @@ class Engine:
         present = [one for one in gradients if one is not None]
         if not (_finite([gradient]) and _finite(present)):
             raise Refused("the gradients are not finite", "lower the learning rate")
-        share = self._memory.take(work.client, Kind.GRADIENT, sum(one.nbytes for one in present))
+        share = self._memory.take(work.owner, Kind.GRADIENT, sum(one.nbytes for one in present))
         self._round(work).put(work.request.micros[0].id, micro)
         micro.finish(gradients, work.request.number, share)
         self._answer(work, Answer(gradient if work.request.input_gradient else None), remember=True)
@@ -322,7 +343,7 @@ class Engine:
         """Room for the graph of a pass, by client; nothing where one of them has none."""
         shares, ratio = [], max(self._ratios)
         for work in works:
-            share = self._memory.offer(work.client, Kind.GRAPH, int(work.cells * self._bytes_per_cell * ratio))
+            share = self._memory.offer(work.owner, Kind.GRAPH, int(work.charge * self._bytes_per_cell * ratio))
             if share is None:
                 for taken in shares:
                     taken.release()
@@ -351,7 +372,7 @@ class Engine:
             pass
         if remember and opened is not None:
             nbytes = answer.tensor.nbytes if answer.tensor is not None else 0
-            share = self._memory.offer(work.client, Kind.MESSAGE, nbytes)
+            share = self._memory.offer(work.owner, Kind.REPLY, nbytes)
             if share is not None:
                 opened.remember(work.request.number, answer, share)
         work.share.release()

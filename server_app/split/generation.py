@@ -113,7 +113,7 @@ class Sequences:
             self._check(work, known, standing)
         own.move_to_end(request.sequence.id)
         answer = self._extend(work, known)
-        share = self._memory.offer(work.client, Kind.MESSAGE, answer.tensor.nbytes)
+        share = self._memory.offer(work.owner, Kind.REPLY, answer.tensor.nbytes)
         known.remember(request.number, answer, share)
         return answer
 
@@ -132,7 +132,7 @@ class Sequences:
         self._drop(work.caller, identity)
         while len(own) >= self._most:
             own.popitem(last=False)[1].release()
-        share = self._memory.take(work.client, Kind.CACHE, 0)
+        share = self._memory.take(work.owner, Kind.CACHE, 0)
         own[identity] = Sequence(self._trunk.module.new_cache(), standing, share)
         return own[identity]
 
@@ -158,7 +158,7 @@ class Sequences:
         columns = asked.past + rows.width
         try:
             need = trunk.module.cache_bytes(max(rows.count, known.rows), max(columns, known.columns))
-            more = self._memory.take(work.client, Kind.CACHE, max(0, need - known.share.nbytes))
+            more = self._memory.take(work.owner, Kind.CACHE, max(0, need - known.share.nbytes))
         except Refused:
             if not known.columns:
                 self._drop(work.caller, asked.id)

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
@@ -20,13 +20,14 @@ from common.errors import ConfigError, SplitError
 from common.wire import CHANNEL_OPTIONS, METHOD, Refused
 from server_app.split.clients import Clients
 from server_app.split.engine import Engine
-from server_app.split.idle import give_back
+from server_app.split.idle import few_arenas, give_back
+from server_app.split.log_lines import LogLines
 from server_app.split.lora import HostedTrunk
-from server_app.split.memory import HeldMemory, Kind
+from server_app.split.memory import HeldMemory
 from server_app.split.metrics import Metrics
 from server_app.split.rate import Rate
 from server_app.split.refusals import Refusals
-from server_app.split.session import Session
+from server_app.split.session import TICK, Session
 from server_app.split.settings import HostSettings, TlsFiles
 from server_app.split.tokens import Claims, Mint
 from server_app.split.vault import Vault
@@ -66,21 +67,23 @@ class SplitHost:
         self._hosted = HostedTrunk(trunk, settings.lora, whole_name)
         self._metrics = Metrics()
         limits = settings.limits
-        self._memory = HeldMemory(
-            limits.held_bytes,
-            {Kind.GRAPH: limits.graph_bytes, Kind.INPUT: limits.input_bytes, Kind.CACHE: limits.cache_bytes},
-        )
-        self._rate = Rate(limits.tokens_per_second, limits.tokens)
+        cell_bytes = settings.hidden_size * self._hosted.dtype.itemsize
+        self._memory = HeldMemory(limits.held_bytes, limits.per_client(cell_bytes), limits.per_kind(cell_bytes))
+        self._lines = LogLines()
         self._mint = Mint(settings.run, state_dir)
         identity = {"digest": settings.digest, "config": settings.config, "k": settings.k, "m": settings.m,
                     "rank": settings.lora.rank, "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
         self._vault = Vault(state_dir, identity)
         self._clients = Clients(self._hosted, settings, self._vault)
-        self._engine = Engine(self._hosted, self._clients, self._memory, self._metrics, settings, self._active)
+        self._engine = Engine(
+            self._hosted, self._clients, self._memory, self._metrics, settings, self._active, self._lines
+        )
         self._sessions: list[Session] = []
-        self._refusals = Refusals()
+        self._rate = Rate(limits.tokens_per_second, self._engine.cost.most(limits.tokens, limits.width))
+        self._refusals = Refusals(lines=self._lines)
         self._lock = Lock()
         self._draining = False
+        self._over = Event()
         self._health = health.HealthServicer()
         self._server: grpc.Server | None = None
         self._engine.start()
@@ -110,14 +113,17 @@ class SplitHost:
         """
         limits, address = self._settings.limits, self._settings.address
         credentials = self._tls.read() if self._tls else None
-        threads = ThreadPoolExecutor(limits.sessions + SPARE_THREADS, thread_name_prefix="fellrec-split-grpc")
+        few_arenas()
+        most = limits.sessions + SPARE_THREADS
+        threads = ThreadPoolExecutor(most, thread_name_prefix="fellrec-split-grpc")
         options = [*CHANNEL_OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.so_reuseport", 0)]
-        server = grpc.server(threads, options=options)
+        # what is beyond them is refused, rather than to wait without end
+        server = grpc.server(threads, options=options, maximum_concurrent_rpcs=most)
         service, method = METHOD.strip("/").split("/")
         # no serialisers: chunks are cut from messages and put into them without protobuf's copies
         handlers = {method: grpc.stream_stream_rpc_method_handler(self._serve)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((self._health_handler(),))
         place = f"{f'[{address}]' if ':' in address else address}:{self._settings.port}"
         try:
             port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
@@ -127,6 +133,7 @@ class SplitHost:
             ) from error
         self._server = server
         server.start()
+        Thread(target=self._watch, name="fellrec-split-clock", daemon=True).start()
         self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info(
             "serving %s on %s:%d, %d hosted layers", self._settings.digest[:12], address, port, len(self._hosted.shapes)
@@ -140,6 +147,7 @@ class SplitHost:
         if draining:
             return
         self._health.enter_graceful_shutdown()
+        self._over.set()
         if self._server is not None:
             self._server.stop(grace).wait()
         self._engine.call(self._clients.snapshot)
@@ -151,6 +159,7 @@ class SplitHost:
         """Ends what is left of a service that died: cuts all connections, and lets the disk have what was on its way."""
         with self._lock:
             self._draining = True
+        self._over.set()
         if self._server is not None:
             self._server.stop(None).wait()
         self._engine.stop()
@@ -248,15 +257,15 @@ class SplitHost:
                 _check_owner(claims, context)
             session = Session(
                 claims, self._settings, self._hosted.dtype, self._engine, self._clients, self._mint, self._memory,
-                self._rate, self._metrics,
+                self._rate, self._metrics, context.cancel, self._lines,
             )  # fmt: skip
             self._enter(session)
             if not context.add_callback(session.close):
                 return
-            log.info("client %s: session opened", claims.client)
             begun = time.monotonic()
+            self._tell(claims.client, "session opened")
             yield from session.replies(messages)
-            log.info("client %s: session closed after %.1f s", claims.client, time.monotonic() - begun)
+            self._tell(claims.client, f"session closed after {time.monotonic() - begun:.1f} s")
         except Refused as refused:
             self._refusals.note(context.peer(), refused)
             context.abort(grpc.StatusCode[refused.status], str(refused))
@@ -273,10 +282,17 @@ class SplitHost:
         with self._lock:
             if self._draining:
                 raise Refused("the service is about to stop", "try again later", "UNAVAILABLE")
-            own = sum(other.client == session.client for other in self._sessions)
-            for count, limit in ((own, limits.sessions_per_client), (len(self._sessions), limits.sessions)):
-                if count >= limit:
-                    raise Refused(f"{count!r} sessions are open, the limit", "close one first", "RESOURCE_EXHAUSTED")
+            alive = [other for other in self._sessions if not other.closing]
+            own = [other for other in alive if other.owner == session.owner]
+            now = time.monotonic()
+            if len(own) >= limits.sessions_per_client:
+                own = [other for other in own if not other.give_way(now)]
+            for count, name in ((len(own), "sessions_per_client"), (len(alive), "sessions")):
+                if count >= (limit := getattr(limits, name)):
+                    raise Refused(
+                        f"{count!r} sessions are open: 'split.limits.{name.replace('_', '-')}' = {limit!r}",
+                        "close one first, or raise it", "RESOURCE_EXHAUSTED",
+                    )  # fmt: skip
             self._sessions.append(session)
 
     def _end(self, client: str) -> None:
@@ -285,6 +301,29 @@ class SplitHost:
             sessions = [session for session in self._sessions if session.client == client]
         for session in sessions:
             session.close(Refused("the round is over", "wait for the next one", "UNAUTHENTICATED"))
+
+    def _tell(self, client: str, what: str) -> None:
+        left_out = self._lines.allow(client)
+        if left_out is not None:
+            log.info("client %s: %s%s", client, what, left_out)
+
+    def _watch(self) -> None:
+        """Cuts the streams whose callers do not take what is sent."""
+        while not self._over.wait(TICK):
+            with self._lock:
+                sessions = list(self._sessions)
+            now = time.monotonic()
+            for session in sessions:
+                session.watch(now)
+
+    def _health_handler(self) -> grpc.GenericRpcHandler:
+        """Answers health checks, and leaves out the protocol's watch: a stream that anyone could hold open."""
+        check = grpc.unary_unary_rpc_method_handler(
+            self._health.Check,
+            health_pb2.HealthCheckRequest.FromString,
+            health_pb2.HealthCheckResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check})
 
     def _active(self) -> int:
         with self._lock:

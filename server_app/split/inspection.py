@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from common.pb import split_pb2 as pb
-from common.wire import PROTOCOL, Codec, Refused, Rows, check_tensor
-from server_app.split.settings import HostSettings
+from common.wire import ENDED, PROTOCOL, Codec, Refused, Rows, check_tensor
+from server_app.split.cost import Cost
+from server_app.split.settings import HostSettings, Limits
 
 TENSORS = {
     pb.OP_INFER: (1,), pb.OP_FORWARD: (1,), pb.OP_BACKWARD: (1, 2), pb.OP_STEP: (0,), pb.OP_PREFILL: (1,),
@@ -40,13 +41,20 @@ def check_hello(hello: pb.Hello, settings: HostSettings) -> Codec:
     return codec
 
 
-def check_request(request: pb.Request, settings: HostSettings, dtype: torch.dtype, codec: Codec) -> Rows | None:
+def check_request(
+    request: pb.Request, settings: HostSettings, dtype: torch.dtype, codec: Codec, cost: Cost
+) -> Rows | None:
     """Refuses a request whose fields do not make sense by themselves; returns its rows, None for a step.
 
     Raises
     ------
     Refused : INVALID_ARGUMENT, or RESOURCE_EXHAUSTED for one that is too large.
     """
+    limits = settings.limits
+    if len(request.ended) > ENDED:
+        raise Refused(
+            f"a request ends {len(request.ended)!r} sequences", f"{ENDED} at most, the rest with the next one"
+        )
     if request.op not in TENSORS:
         raise Refused(f"op is {request.op!r}", "known: infer, forward, backward, step, prefill, decode")
     name = pb.Op.Name(request.op)
@@ -59,17 +67,50 @@ def check_request(request: pb.Request, settings: HostSettings, dtype: torch.dtyp
     if request.HasField("sequence") != (request.op in GENERATING):
         raise Refused(f"{name} names {'a' if request.HasField('sequence') else 'no'} sequence")
     if request.op == pb.OP_STEP:
-        if len(request.micros) > settings.limits.micro_batches:
-            raise Refused(f"a step names {len(request.micros)!r} micro-batches", "", "RESOURCE_EXHAUSTED")
+        if len(request.micros) > limits.micro_batches:
+            raise Refused(
+                f"a step names {len(request.micros)!r} micro-batches, more than 'split.limits.micro-batches' ="
+                f" {limits.micro_batches!r}",
+                "send larger ones, or raise it", "RESOURCE_EXHAUSTED",
+            )  # fmt: skip
         return None
     if request.op in TRAINING and len(request.micros) != 1:
         raise Refused(f"{name} names {len(request.micros)!r} micro-batches, expected 1")
-    rows = Rows.from_message(request.rows, settings.limits.tokens)
+    if request.op in TRAINING and limits.training_tokens:
+        _check_training(request.rows, limits.training_tokens)
+    rows = Rows.from_message(request.rows, limits.tokens)
     for tensor in request.tensors:
         check_tensor(tensor, rows.tokens, settings.hidden_size, dtype, codec)
     if request.op in GENERATING:
-        _check_sequence(request, rows, settings.limits.tokens)
+        _check_sequence(request, rows, limits.tokens)
+    _check_width(rows, request.sequence.past if request.op in GENERATING else 0, limits, cost)
     return rows
+
+
+def _check_training(rows: pb.Rows, most: int) -> None:
+    if rows.width * len(rows.starts) > most:
+        raise Refused(
+            f"{len(rows.starts)!r} rows of width {rows.width!r} are more than 'split.limits.training-tokens' = {most!r}",
+            "take smaller micro-batches, or raise it", "RESOURCE_EXHAUSTED",
+        )  # fmt: skip
+
+
+def _check_width(rows: Rows, past: int, limits: Limits, cost: Cost) -> None:
+    """Padding is computed like tokens, so a caller that sends little must not ask for much."""
+    columns, hint = past + rows.width, "leave padding out, or take shorter texts"
+    if cost.positions and columns > cost.positions:
+        raise Refused(f"rows of width {columns!r}, the model reads {cost.positions!r}", hint)
+    if limits.width and columns > limits.width:
+        raise Refused(
+            f"rows of width {columns!r}, more than 'split.limits.width' = {limits.width!r}", f"{hint}, or raise it"
+        )
+    cells = rows.count * rows.width
+    # a window is padded whole, for a single token too
+    if rows.width > cost.multiple and cells > limits.padding * rows.tokens:
+        raise Refused(
+            f"{cells!r} cells for {rows.tokens!r} tokens, more than 'split.limits.padding' = {limits.padding!r} each",
+            f"{hint}, or raise it",
+        )
 
 
 def _check_sequence(request: pb.Request, rows: Rows, max_tokens: int) -> None:
@@ -86,8 +127,9 @@ def _check_sequence(request: pb.Request, rows: Rows, max_tokens: int) -> None:
         raise Refused(f"past is {past!r} in a decode", "send OP_PREFILL")
     if (past + rows.width) * rows.count > max_tokens:
         raise Refused(
-            f"{rows.count!r} rows of {past!r} and {rows.width!r} columns are more than {max_tokens!r} tokens",
-            "generate fewer rows at once", "RESOURCE_EXHAUSTED",
+            f"{rows.count!r} rows of {past!r} and {rows.width!r} columns are more than 'split.limits.tokens' ="
+            f" {max_tokens!r}",
+            "generate fewer rows at once, or raise it", "RESOURCE_EXHAUSTED",
         )  # fmt: skip
     if asked.order and len(asked.order) != rows.count:
         raise Refused(f"order has {len(asked.order)!r} entries for {rows.count!r} rows")

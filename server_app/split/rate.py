@@ -10,11 +10,11 @@ from common.wire import Refused
 
 
 class Rate:
-    """One bucket per client, full at first.
+    """One bucket per owner, full at first.
 
     Parameters
     ----------
-    per_second : cells (rows times width) that flow into a bucket; 0 sets no limit.
+    per_second : cells (rows times width, and what attention costs) that flow into a bucket; 0 sets no limit.
     burst : cells that a bucket holds, at least those of the largest request.
     clock : seconds, from any beginning.
     """
@@ -43,7 +43,7 @@ class Rate:
             if wait > patience:
                 raise Refused(
                     f"more than {self._per_second!r} tokens per second: {cells!r} more must wait for {wait:.1f} s",
-                    "send less, or raise the service's limit", "RESOURCE_EXHAUSTED",
+                    "send less, or raise 'split.tokens-per-second'", "RESOURCE_EXHAUSTED",
                 )  # fmt: skip
             self._buckets[client] = left, now
         return wait

@@ -1,15 +1,22 @@
 """Whose turn it is: which requests share the next pass. Used by one thread, reads no clock.
 
-Fairness is by counters of served tokens per client (VTC, Sheng et al., arXiv 2401.00588): the client served least comes
-first. Among clients that are level, to within the largest request queued, steps come before decodes, then inference and
-prefills, then backwards, then forwards. A client's own requests keep their order.
+Fairness is by counters of what was computed for each owner (VTC, Sheng et al., arXiv 2401.00588): the one served least
+comes first. Among owners that are level, to within the largest request queued, steps come before decodes, then
+inference and prefills, then backwards, then forwards. An owner's own requests keep their order.
+
+A pass cannot be interrupted, so a long one delays whoever asks meanwhile, however fair the counters are, and the queue
+often holds it alone, while the others think. So after a request that is long beside the others' an owner's next long
+one rests while others are at work: the longer it is beside theirs, the longer, until the owner's long ones took no more
+than ``long_share`` of the time.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass
 
 from common.pb import split_pb2 as pb
+from server_app.split.cost import FACTORS
 from server_app.split.work import Work
 
 ORDER = {
@@ -18,12 +25,25 @@ ORDER = {
 ALONE = (pb.OP_STEP, pb.OP_PREFILL, pb.OP_DECODE)
 """Share no pass."""
 
-AWAY_AFTER = 32
-"""Passes without a request after which a client counts as away."""
+BACKWARD = FACTORS[pb.OP_BACKWARD]
 
-COST = {
-    pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1, pb.OP_PREFILL: 1, pb.OP_DECODE: 1
-}  # fmt: skip
+AWAY_AFTER = 32
+"""Passes without a request after which an owner counts as away."""
+
+LONG = 2
+"""Times the mean of the others' requests that make one long. It rests for half as many times what it took: one that
+comes again at once would meet each request of a training step."""
+
+RECENT = 0.1
+"""Weight of the newest request in an owner's mean."""
+
+
+@dataclass
+class _Rest:
+    """Until when an owner's long requests wait, and since when, on the clock of its callers."""
+
+    since: float
+    until: float
 
 
 class Scheduler:
@@ -33,27 +53,34 @@ class Scheduler:
     ----------
     clients : in one batch at most. cells : of a batch of several, padding included.
     seconds : that a request may wait for others to share its pass.
+    long_share : of the time, that the long requests of one owner may take while others are at work.
     """
 
-    def __init__(self, clients: int, cells: int, seconds: float) -> None:
+    def __init__(self, clients: int, cells: int, seconds: float, long_share: float = 1.0) -> None:
         self._clients, self._cells, self._seconds = clients, cells, seconds
+        self._long_share = long_share
         self._queued: list[Work] = []
-        self._served: Counter[str] = Counter()
+        self._served: defaultdict[str, float] = defaultdict(float)
         self._seen: dict[str, int] = {}
+        self._heard: dict[str, float] = {}
+        self._means: dict[str, float] = {}
+        self._rests: dict[str, _Rest] = {}
         self._passes = 0
 
     def __len__(self) -> int:
         return len(self._queued)
 
     def add(self, work: Work) -> None:
-        """Queues a request. A client that was away starts level with the least served of those that were not.
+        """Queues a request. An owner that was away starts level with the least served of those that were not.
 
-        Who merely waits for a reply is not away: lifting it would level it with a greedy client that alone is queued.
+        Who merely waits for a reply is not away: lifting it would level it with a greedy one that alone is queued.
         """
-        present = [client for client, seen in self._seen.items() if self._passes - seen <= AWAY_AFTER]
-        if present and work.client not in present:
-            self._served[work.client] = max(self._served[work.client], min(self._served[c] for c in present))
-        self._seen[work.client] = self._passes
+        owner = work.owner
+        present = [other for other, seen in self._seen.items() if self._passes - seen <= AWAY_AFTER]
+        if present and owner not in present:
+            self._served[owner] = max(self._served[owner], min(self._served[other] for other in present))
+        self._seen[owner] = self._passes
+        self._heard[owner] = work.arrived
         self._queued.append(work)
 
     def drop(self, now: float) -> list[Work]:
@@ -63,44 +90,85 @@ class Scheduler:
         return dropped
 
     def next(self, now: float, active: int) -> list[Work] | float | None:
-        """The next batch, of one kind and at most one request per client; or when to ask again; or None: nothing waits.
+        """The next batch, of one kind and at most one request per owner; or when to ask again; or None: nothing waits.
 
         Parameters
         ----------
         active : clients that might still send something to share a pass with.
         """
-        wake: float | None = None
-        for head in sorted(self._eligible(), key=lambda work: (ORDER[work.request.op], self._served[work.client])):
-            batch = self._batch(head)
+        ready, wakes = self._eligible(now)
+        for head in sorted(ready, key=lambda work: (ORDER[work.request.op], self._served[work.owner])):
+            batch = self._batch(head, ready)
             patience = self._patience(head, len(batch), active)
             if now >= head.arrived + patience:
                 self._take(batch)
                 return batch
-            wake = min(wake or head.arrived + patience, head.arrived + patience)
-        return wake
+            wakes.append(head.arrived + patience)
+        return min(wakes, default=None)
 
-    def _eligible(self) -> list[Work]:
-        """Each client's oldest request, of the clients that were served least."""
-        if not self._queued:
-            return []
-        slack = max(_cost(work) for work in self._queued)
-        least = min(self._served[work.client] for work in self._queued)
-        return [work for work in self._oldest() if self._served[work.client] <= least + slack]
+    def ran(self, batch: list[Work], begun: float, ended: float, cells: float = 0.0) -> None:
+        """A batch that :meth:`next` gave was computed from ``begun`` to ``ended``: who had long requests in it, rests.
+
+        Parameters
+        ----------
+        cells : that could have been computed in this time. What a batch took beyond its cost is charged as well: small
+            requests take longer than their cells, and whoever sends many of them would always be served least.
+        """
+        more = max(0.0, cells - sum(work.cost for work in batch)) / len(batch)
+        for work in batch:
+            self._served[work.owner] += more
+            if (times := self._times(work)) > LONG:
+                rest = (ended - begun) * min(times / LONG, 1 / self._long_share - 1)
+                self._rests[work.owner] = _Rest(begun, ended + rest)
+        for work in batch:
+            self._heard[work.owner] = ended
+            if work.cost:
+                before = self._means.get(work.owner, work.cost)
+                self._means[work.owner] = before + RECENT * (work.cost - before)
+
+    def _times(self, work: Work) -> float:
+        """A request's cost over the mean of the others'; 0 where there are none."""
+        others = [mean for owner, mean in self._means.items() if owner != work.owner]
+        return work.cost * len(others) / sum(others) if others else 0.0
+
+    def _rests_until(self, work: Work, now: float) -> float | None:
+        """When a long request may run; None where it may now, also because everybody else has gone silent."""
+        rest = self._rests.get(work.owner)
+        if rest is None or now >= rest.until or self._times(work) <= LONG:
+            return None
+        others = any(heard > rest.since for owner, heard in self._heard.items() if owner != work.owner)
+        return rest.until if others else None
+
+    def _eligible(self, now: float) -> tuple[list[Work], list[float]]:
+        """Each owner's oldest request, of the owners that were served least; and when those that rest may go on."""
+        first, wakes = [], []
+        for work in self._oldest():
+            until = self._rests_until(work, now)
+            if until is None:
+                first.append(work)
+            else:
+                wakes.append(until)
+        if not first:
+            return [], wakes
+        # a forward counts as the backward that it will bring, so that a whole step is level with another
+        slack = max(BACKWARD * work.charge for work in first)
+        least = min(self._served[work.owner] for work in first)
+        return [work for work in first if self._served[work.owner] <= least + slack], wakes
 
     def _oldest(self) -> list[Work]:
         first: dict[str, Work] = {}
         for work in self._queued:
-            first.setdefault(work.client, work)
+            first.setdefault(work.owner, work)
         return list(first.values())
 
-    def _batch(self, head: Work) -> list[Work]:
+    def _batch(self, head: Work, ready: list[Work]) -> list[Work]:
         if head.request.op in ALONE:
             return [head]
         if _holds_graph(head) and len(mates := self._mates(head)) == len(head.graph.micros):
             return mates
         batch, rows, width = [], 0, 0
         # company is of those whose turn it may be as well: else large requests would be served with every small one
-        for work in (head, *sorted(self._eligible(), key=lambda work: self._served[work.client])):
+        for work in (head, *sorted(ready, key=lambda work: self._served[work.owner])):
             if work in batch or work.request.op != head.request.op:
                 continue
             if _holds_graph(work) and work.graph is not head.graph:
@@ -128,13 +196,9 @@ class Scheduler:
     def _take(self, batch: list[Work]) -> None:
         self._passes += 1
         for work in batch:
-            self._seen[work.client] = self._passes
+            self._seen[work.owner] = self._passes
             self._queued.remove(work)
-            self._served[work.client] += _cost(work)
-
-
-def _cost(work: Work) -> int:
-    return COST[work.request.op] * work.cells
+            self._served[work.owner] += work.cost
 
 
 def _holds_graph(work: Work) -> bool:

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -29,8 +29,10 @@ from common.wire import (
 )  # fmt: skip
 from server_app.split.answer import Answer
 from server_app.split.clients import Clients
+from server_app.split.cost import FACTORS
 from server_app.split.engine import Engine
-from server_app.split.inspection import TRAINING, check_hello, check_request
+from server_app.split.inspection import GENERATING, TRAINING, check_hello, check_request
+from server_app.split.log_lines import LogLines
 from server_app.split.memory import Held, HeldMemory, Kind
 from server_app.split.metrics import Metrics
 from server_app.split.rate import Rate
@@ -40,17 +42,30 @@ from server_app.split.work import Work
 
 log = logging.getLogger("fellrec.split")
 TICK = 0.5
+GRACE = 2.0
+"""Seconds in which a session that is to end may still send what it has begun."""
+
+IDLE = 10.0
+"""Seconds without a message or work under way, after which a session gives way to a newer one of its client."""
+
 Reply = tuple[pb.Frame, torch.Tensor | None, Held | None]
 
 
 class Session:
-    """See the module."""
+    """See the module.
+
+    Parameters
+    ----------
+    cut : ends the stream at once, also while something is being sent on it.
+    lines : of the log that its client may cause.
+    """
 
     def __init__(
         self, claims: Claims, settings: HostSettings, dtype: torch.dtype, engine: Engine, clients: Clients, mint: Mint,
-        memory: HeldMemory, rate: Rate, metrics: Metrics,
+        memory: HeldMemory, rate: Rate, metrics: Metrics, cut: Callable[[], object], lines: LogLines,
     ) -> None:  # fmt: skip
-        self.client = claims.client
+        self.client, self.owner = claims.client, claims.owner
+        self._cut, self._lines = cut, lines
         self._claims, self._settings, self._dtype = claims, settings, dtype
         self._engine, self._clients, self._mint = engine, clients, mint
         self._memory, self._rate, self._metrics = memory, rate, metrics
@@ -59,7 +74,13 @@ class Session:
         self._credits = threading.Semaphore(CREDITS)
         self._outbox: queue.SimpleQueue[Reply | Refused | None] = queue.SimpleQueue()
         self._ended = threading.Event()
-        self._message_since: float | None = time.monotonic()
+        now = time.monotonic()
+        self._message_since: float | None = now
+        self._sending_since: float | None = None
+        self._closed_since: float | None = None
+        self._heard = now
+        # each is counted by one thread only
+        self._taken = self._sent = 0
 
     @property
     def gone(self) -> bool:
@@ -74,18 +95,46 @@ class Session:
         )  # fmt: skip
         share = None
         if answer.tensor is not None and not self.gone:
-            share = self._memory.offer(self.client, Kind.MESSAGE, answer.tensor.nbytes)
-            if share is None:
-                reply.status, reply.message = pb.STATUS_RESOURCE_EXHAUSTED, "no room for the reply"
+            try:
+                share = self._memory.take(self.owner, Kind.REPLY, answer.tensor.nbytes)
+            except Refused as refused:
+                reply.status, reply.message = pb.STATUS_RESOURCE_EXHAUSTED, refused.message
         self._outbox.put((pb.Frame(reply=reply), answer.tensor if share is not None else None, share))
         if self.gone:
             self._empty_outbox()
 
     def close(self, why: Refused | None = None) -> None:
         """Ends the session, with a status if there is a reason; harmless once it has ended."""
+        if self._closed_since is None:
+            self._closed_since = time.monotonic()
         if why is None:
             self._ended.set()
         self._outbox.put(why)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it ends, or has ended."""
+        return self._closed_since is not None
+
+    def give_way(self, now: float) -> bool:
+        """Ends the session if nothing came and nothing was under way for a while; returns whether it ends."""
+        if not self.closing and self._taken == self._sent and now - self._heard > IDLE:
+            self.close(Refused("a newer session of this client has come", "connect again", "UNAVAILABLE"))
+        return self.closing
+
+    def watch(self, now: float) -> None:
+        """Cuts the stream where its caller does not take what is sent; called by a thread of the service every so often.
+
+        The stream's own thread waits for the caller, so it cannot look at a clock.
+        """
+        since = self._sending_since
+        if since is not None and now - since > self._settings.limits.reply_seconds:
+            if self._lines.allow(self.client) is not None:
+                log.info("client %s: a reply was not taken in time ('split.limits.reply-seconds')", self.client)
+            self.close()
+            self._cut()
+        elif self._closed_since is not None and now - self._closed_since > GRACE:
+            self._cut()
 
     def replies(self, messages: Iterator[bytes]) -> Iterator[bytes]:
         """Runs the session: from the caller's messages to the service's.
@@ -115,6 +164,7 @@ class Session:
             self._engine.post(lambda: self._engine.leave(self))
 
     def _send(self, frame: pb.Frame, tensor: torch.Tensor | None, share: Held | None) -> Iterator[bytes]:
+        self._sending_since = time.monotonic()
         try:
             payloads = []
             if tensor is not None:
@@ -127,9 +177,11 @@ class Session:
                 self._metrics.sent.inc(len(message))
                 yield message
         finally:
+            self._sending_since = None
             if share is not None:
                 share.release()
             if frame.WhichOneof("part") == "reply":
+                self._sent += 1
                 self._credits.release()
 
     def _read(self, messages: Iterator[bytes]) -> None:
@@ -153,7 +205,8 @@ class Session:
             self.close(refused)
         except Exception:
             if not self.gone:
-                log.exception("client %s: the session failed", self.client)
+                if self._lines.allow(self.client) is not None:
+                    log.exception("client %s: the session failed", self.client)
                 self.close(Refused("the session failed", "", "INTERNAL"))
         else:
             self.close()
@@ -161,30 +214,42 @@ class Session:
     def _take(self, request: pb.Request, messages: Iterator[bytes]) -> None:
         """Receives a request's tensors and hands it to the engine, once there is a credit for it."""
         self._mint.recheck(self._claims)
-        rows = check_request(request, self._settings, self._dtype, self._codec)
+        cost = self._engine.cost
+        rows = check_request(request, self._settings, self._dtype, self._codec, cost)
         if request.op in TRAINING and not self._training:
             raise Refused(
                 f"{pb.Op.Name(request.op)} in a session that does not train", "say so in Hello", "PERMISSION_DENIED"
             )
-        self._credits.acquire()
         limits = self._settings.limits
+        past = request.sequence.past if request.op in GENERATING else 0
+        charge = 0 if rows is None else cost.charge(rows, past)
+        self._check_seconds(FACTORS[request.op] * charge)
+        self._credits.acquire()
         seconds = min(request.deadline_ms / 1000 or limits.queue_seconds, limits.queue_seconds)
         # what is left of the deadline is for the queue and the layers
-        wait = self._rate.take(self._claims.owner, rows.count * rows.width, seconds / 2) if rows is not None else 0.0
+        wait = self._rate.take(self.owner, charge, seconds / 2) if charge else 0.0
         if self._ended.wait(wait):
             return
-        # decoding makes a second tensor beside a compressed one
-        size = sum(
-            tensor.nbytes + tensor.shape[0] * tensor.shape[1] * self._dtype.itemsize for tensor in request.tensors
-        )
-        share = self._memory.take(self.client, Kind.MESSAGE, size)
+        # decoding makes a second tensor beside a compressed one, and the layers want the padding too
+        cells = rows.count * rows.width * self._settings.hidden_size if rows is not None else 0
+        size = sum(tensor.nbytes + cells * self._dtype.itemsize for tensor in request.tensors)
+        share = self._memory.take(self.owner, Kind.MESSAGE, size)
         try:
             tensors = self._tensors(request, messages)
         except BaseException:
             share.release()
             raise
         now = time.monotonic()
-        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds - wait))
+        self._taken += 1
+        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds - wait, charge))
+
+    def _check_seconds(self, cost: int) -> None:
+        limit, needed = self._settings.limits.pass_seconds, self._engine.speed.seconds(cost)
+        if needed > limit:
+            raise Refused(
+                f"this request would take {needed:.0f} s or more of the service, 'split.limits.pass-seconds' = {limit!r}",
+                "take smaller micro-batches, or raise it",
+            )
 
     def _tensors(self, request: pb.Request, messages: Iterator[bytes]) -> list[torch.Tensor]:
         inbox = Inbox(request)
@@ -213,7 +278,8 @@ class Session:
         if message is None:
             return None
         self._metrics.received.inc(len(message))
-        return parse(message)
+        self._heard = time.monotonic()
+        return parse(message, self._settings.limits.header_bytes)
 
     def _welcome(self) -> pb.Welcome:
         """Where the client stands; from now on this session speaks for it. Runs on the compute thread."""
@@ -231,8 +297,12 @@ class Session:
     def _check_clock(self) -> None:
         self._mint.recheck(self._claims)
         since = self._message_since
-        if since is not None and time.monotonic() - since > self._settings.limits.payload_seconds:
-            raise Refused("a message did not arrive in time", "", "DEADLINE_EXCEEDED")
+        limit = self._settings.limits.payload_seconds
+        if since is not None and time.monotonic() - since > limit:
+            raise Refused(
+                f"a message did not arrive within 'split.limits.payload-seconds' = {limit!r}",
+                "send smaller micro-batches, or raise it", "DEADLINE_EXCEEDED",
+            )  # fmt: skip
 
     def _empty_outbox(self) -> None:
         while True:

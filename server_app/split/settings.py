@@ -10,10 +10,17 @@ import grpc
 
 from common.certificates import read_authorities, read_pair
 from common.errors import ConfigError
-from common.wire import Codec
+from common.wire import HEADER_BYTES, Codec
+from server_app.split.memory import Kind
 
-MAY_BE_0 = ("graph_bytes", "input_bytes", "tokens_per_second")
-"""Limits for which 0 means something: nothing is held, or no limit."""
+MAY_BE_0 = (
+    "graph_bytes", "input_bytes", "tokens_per_second", "width", "training_tokens", "message_bytes", "reply_bytes",
+    "all_reply_bytes",
+)  # fmt: skip
+"""Limits for which 0 means something: nothing is held, no limit, or what the others call for."""
+
+MESSAGES, REPLIES, OWNERS = 8, 4, 8
+"""Of the largest size: tensors that arrive or wait, and that are answered, for one client; clients with full replies."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +46,70 @@ class AdamW:
 class Limits:
     """What clients may take; beyond it a request is refused and the service goes on.
 
+    Each is a setting of a run, ``split.limits.*``, which the error names. A client that calls under several names, one
+    for each candidate adapter, has one share of all of them.
+
     Attributes
     ----------
     sessions, sessions_per_client : open at once.
-    tokens : cells (rows times width) of one request. batch_tokens : of a batch over several clients.
+    tokens : cells (rows times width) of one request. training_tokens : of one that trains; 0 is ``tokens``.
+        batch_tokens : of a batch over several clients.
+    width : cells of one row, never more than the model reads; 0 leaves it at that.
+    padding : cells of a request for each of its tokens.
+    header_bytes : of a message that holds no chunk, before it is parsed.
+    pass_seconds : that one request may take of the compute thread, by the fastest pass so far.
+    long_share : of the time at least, that a client's long requests may take while others are at work (a long one is
+        more than twice what the others send; the longer it is, the nearer to this share).
     graph_bytes : autograd graphs held for one client between forward and backward; beyond it, forwards are recomputed.
     input_bytes : inputs kept for recomputing, per client; beyond it, the client is asked to send them again.
     cache_bytes : keys and values of what one client generates. sequences : that one session may hold; beyond it, the
         one used longest ago gives way, and its client sends it again.
-    held_bytes : everything held for all clients: graphs, inputs, gradients, caches, messages.
+    message_bytes : of requests that arrive or wait, per client. reply_bytes : of replies that a client has not taken,
+        and of the last ones, which are kept in case they were lost; all_reply_bytes : those of all clients. 0 is room
+        for the largest that ``tokens`` allow: 8 and 4 of a client, and the replies of 8 clients.
+    held_bytes : everything held for all clients: graphs, inputs, gradients, caches, messages, replies.
     micro_batches : of one optimiser step.
     tokens_per_second : cells per client over time, with a burst of the largest request; 0 sets no limit. What is too
         fast waits, for half of its deadline at most.
     queue_seconds : a request may wait so long for its turn. payload_seconds : a message may take so long to arrive.
+    reply_seconds : and a reply so long to be taken.
     """
 
     sessions: int = 128
     sessions_per_client: int = 4
     tokens: int = 1 << 16
+    training_tokens: int = 0
     batch_tokens: int = 1 << 16
+    width: int = 0
+    padding: float = 64.0
+    header_bytes: int = HEADER_BYTES
+    pass_seconds: float = 60.0
+    long_share: float = 0.2
     graph_bytes: int = 4 << 30
     input_bytes: int = 1 << 30
     cache_bytes: int = 4 << 30
     sequences: int = 16
+    message_bytes: int = 0
+    reply_bytes: int = 0
+    all_reply_bytes: int = 0
     held_bytes: int = 16 << 30
     micro_batches: int = 256
     queue_seconds: float = 120.0
     payload_seconds: float = 60.0
+    reply_seconds: float = 60.0
     tokens_per_second: float = 0.0
+
+    def per_client(self, cell_bytes: int) -> dict[Kind, int]:
+        """Bytes of each kind for one client, where a cell takes so many."""
+        largest = self.tokens * cell_bytes
+        return {
+            Kind.GRAPH: self.graph_bytes, Kind.INPUT: self.input_bytes, Kind.CACHE: self.cache_bytes,
+            Kind.MESSAGE: self.message_bytes or MESSAGES * largest, Kind.REPLY: self.reply_bytes or REPLIES * largest,
+        }  # fmt: skip
+
+    def per_kind(self, cell_bytes: int) -> dict[Kind, int]:
+        """Bytes of a kind for all clients together, where it has a limit of its own."""
+        return {Kind.REPLY: self.all_reply_bytes or OWNERS * self.per_client(cell_bytes)[Kind.REPLY]}
 
 
 @dataclass(frozen=True)
@@ -127,6 +170,8 @@ class HostSettings:
                 value = getattr(part, name)
                 if not math.isfinite(value) or value < bound:
                     raise ConfigError(f"{name!r} = {value!r} of the split service", f"it must be {bound} or more")
+        if self.limits.long_share > 1:
+            raise ConfigError(f"'long_share' = {self.limits.long_share!r} of the split service", "it must be 1 or less")
         if not (math.isfinite(self.lora.alpha) and self.lora.alpha > 0):
             raise ConfigError(f"'alpha' = {self.lora.alpha!r} of the hosted LoRA", "it must be a positive number")
         if not self.lora.targets:

@@ -11,14 +11,16 @@ from torch import Tensor
 from common.pb import split_pb2 as pb
 from common.wire import Rows
 from server_app.split.answer import Answer
+from server_app.split.cost import FACTORS
 from server_app.split.memory import Held
 from server_app.split.micro import HeldGraph
 
 
 class Caller(Protocol):
-    """Who asked, and takes the answer."""
+    """Who asked, and takes the answer; one owner may call as several clients, and has one share."""
 
     client: str
+    owner: str
 
     @property
     def gone(self) -> bool:
@@ -35,7 +37,8 @@ class Work:
     Attributes
     ----------
     share : of the memory that its tensors take. arrived, expires : on the monotonic clock.
-    graph : for a backward, the pass whose graph it may use; set when it is queued.
+    charge : cells of one pass, with attention's. graph : for a backward, the pass whose graph it may use; set when it
+        is queued.
     """
 
     caller: Caller
@@ -45,6 +48,7 @@ class Work:
     share: Held
     arrived: float
     expires: float
+    charge: int = 0
     graph: HeldGraph | None = None
     answered: bool = False
 
@@ -54,6 +58,16 @@ class Work:
         return self.caller.client
 
     @property
+    def owner(self) -> str:
+        """Whose share of the service it takes."""
+        return self.caller.owner
+
+    @property
+    def cost(self) -> int:
+        """What it costs to compute, in cells."""
+        return FACTORS[self.request.op] * self.charge
+
+    @property
     def cells(self) -> int:
-        """Rows times width: what it costs to compute."""
+        """Rows times width, padding included."""
         return self.rows.count * self.rows.width if self.rows else 0

@@ -17,6 +17,7 @@ RATIOS = {
     "cut_cost": {1.0, None},
     "recovery": {5.0, None},
     "sessions": {1.01, 0},
+    "hostile": {3.0, 1.2, 1e6},
     "recommend": {1.25},
     "epsilon": {1.0},
     "start_up": {None},

@@ -16,15 +16,17 @@ from fellrec.recipes import read_recipe
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+def flat_keys(section: dict, prefix: str = "") -> dict[str, object]:
+    """A table of TOML as Flower hands it to an app."""
+    flat: dict[str, object] = {}
+    for key, value in section.items():
+        flat |= flat_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def test_the_defaults_are_those_of_pyproject() -> None:
     declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
-    flat = {key: value for key, value in declared.items() if not isinstance(value, dict)}
-    flat |= {
-        f"{section}.{key}": value
-        for section, rows in declared.items()
-        if isinstance(rows, dict)
-        for key, value in rows.items()
-    }
+    flat = flat_keys(declared)
     assert flat == dict(flatten(RunConfig()))
     assert {key: type(value) for key, value in flat.items()} == {
         key: type(value) for key, value in flatten(RunConfig())

@@ -34,6 +34,10 @@ CUT = Cut(1, 1)
 class Caller:
     client: str
 
+    @property
+    def owner(self) -> str:
+        return self.client
+
 
 ANN, BOB = Caller("ann"), Caller("bob")
 

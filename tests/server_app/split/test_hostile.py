@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import grpc
 import pytest
 import torch
 
 from client_app.link import SplitLink
 from common.cut import Cut
+from common.errors import SplitError
+from common.line import LINE
 from common.pb import split_pb2 as pb
 from common.wire import CHUNK_BYTES, MESSAGE_BYTES, Codec
 from server_app.split.host import SplitHost
@@ -21,7 +25,7 @@ from server_app.split.tokens import Mint
 from tests.server_app.split.raw import Raw, ask, hello, hidden, messages, request
 from tests.server_app.split.tiny import host_for, link_settings
 
-LIMITS = Limits(tokens=64, micro_batches=2, payload_seconds=1.0)
+LIMITS = Limits(tokens=64, micro_batches=2, payload_seconds=1.0, padding=6.0)
 X = hidden()
 
 
@@ -105,6 +109,14 @@ INVALID = {
     "row without a token": ask(pb.OP_FORWARD, [X], rows=pb.Rows(width=6, starts=[0, 0], lengths=[6, 0], masked=True)),
     "padding without a mask": ask(pb.OP_FORWARD, [X], rows=pb.Rows(width=4, starts=[0, 0], lengths=[3, 3])),
     "positions missing": ask(pb.OP_FORWARD, [X], rows=pb.Rows(width=3, starts=[0, 0], lengths=[3, 3], positions=[1])),
+    "wider than the model reads": ask(pb.OP_FORWARD, [X], rows=pb.Rows(width=41, starts=[0], lengths=[6], masked=True)),
+    "mostly padding": ask(pb.OP_FORWARD, [X], rows=pb.Rows(width=40, starts=[0], lengths=[6], masked=True)),
+    "more positions than cells": ask(
+        pb.OP_FORWARD, [X], rows=pb.Rows(width=3, starts=[0, 0], lengths=[3, 3], positions=[0] * 200_000)
+    ),
+    "very many dimensions": changed(shape=[9] * 400_000),
+    "more sequences ended than one holds": ask(pb.OP_FORWARD, [X], ended=range(65)),
+    "a header of more than its limit": ask(pb.OP_FORWARD, [X], ended=range(1 << 20)),
     "global token nowhere": ask(
         pb.OP_FORWARD, [X], rows=pb.Rows(width=3, starts=[0, 0], lengths=[3, 3], masked=True, global_tokens=[9])
     ),
@@ -274,6 +286,44 @@ def test_sessions_beyond_a_limit_are_refused(make_host) -> None:
         assert Raw(address, host.mint(client, 60), [hello()]).outcome() == "RESOURCE_EXHAUSTED"
     for raw in held:
         raw.close()
+
+
+TEXTS = {
+    "a digest": [hello(digest="x" * 900_000)],
+    "a shape": [hello(), *changed(shape=[4_000_000_000] * 180_000)],
+    "a header": [hello(digest="x" * 3_000_000)],
+    "an order": [hello(), *ask(pb.OP_DECODE, [X], sequence=pb.Sequence(id=1, past=1, order=[7] * 900_000))],
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_a_caller_sent_is_not_told_at_length(served, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    host, address = served
+    host.begin("ann", 6, 0.1, adapter_seed=1)
+    with caplog.at_level(logging.INFO, "fellrec.split"):
+        for _ in range(3):
+            raw = Raw(address, host.mint("ann", 60), TEXTS[text])
+            with pytest.raises(grpc.RpcError) as caught:
+                list(raw.heads())
+            assert 0 < len(caught.value.details()) < 3 * LINE
+            raw.close()
+    host.rollback("ann")
+    assert max(len(record.getMessage()) for record in caplog.records) < 4 * LINE
+    assert sum(len(text) for key in host._refusals._told for text in key) < 4 * LINE * len(host._refusals._told)
+
+
+def test_a_request_that_would_take_too_long_is_refused_by_the_name_of_the_setting(make_host) -> None:
+    host = make_host(limits=Limits(pass_seconds=10.0))
+    address = host.start()
+    host.begin("ann", 1, 0.1, adapter_seed=1)
+    # as on a machine that computes one cell in a second
+    host._engine.speed.note = lambda charge, seconds: None
+    host._engine.speed._fastest = 1.0
+    with SplitLink(address, host.mint("ann", 60), link_settings("bert", Cut(1, 1))) as link:
+        assert link.infer(hidden(1, 3)).isfinite().all()
+        with pytest.raises(SplitError, match="'split.limits.pass-seconds' = 10") as caught:
+            link.infer(hidden(4, 5))
+        assert "INVALID_ARGUMENT" in str(caught.value)
 
 
 def test_memory_beyond_the_limit_is_refused(make_host) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,8 +21,10 @@ def work(
     client: str, op: int = pb.OP_FORWARD, rows: int = 1, width: int = 4, at: float = 0.0, graph: object = None
 ) -> Work:
     shape = Rows.of(torch.zeros(rows, width, 1), None, None)
-    caller = SimpleNamespace(client=client, gone=False)
-    return Work(caller, pb.Request(op=op), shape, [], MEMORY.take(client, Kind.MESSAGE, 0), at, at + 10, graph)
+    caller = SimpleNamespace(client=client, owner=client, gone=False)
+    return Work(
+        caller, pb.Request(op=op), shape, [], MEMORY.take(client, Kind.MESSAGE, 0), at, at + 10, rows * width, graph
+    )
 
 
 def graph_of(count: int, seconds: float = 0.0) -> SimpleNamespace:
@@ -164,6 +167,103 @@ def test_large_requests_get_no_more_than_small_ones_where_each_client_waits_for_
             served[one.client] += one.cells
             queue.add(work(one.client, width=width[one.client]))
     assert max(served.values()) <= 1.2 * min(served.values())
+
+
+def test_wide_rows_are_charged_what_they_cost_and_not_their_cells() -> None:
+    queue, served = scheduler(clients=1), Counter()
+    queue.add(replace(work("wide"), charge=10_000))
+    queue.add(work("ann"))
+    for _ in range(200):
+        (one,) = queue.next(10.0, active=2)
+        served[one.client] += one.cost
+        queue.add(replace(work("wide"), charge=10_000) if one.client == "wide" else work("ann"))
+    # fifty times nothing but the small requests' turn, for each of the large ones
+    assert served["ann"] == 4 * 199 and served["wide"] == 10_000
+
+
+def run(queue: Scheduler, now: float, seconds: float) -> tuple[str | None, float]:
+    """Runs what is next, which takes so long for each cell; who it was, and the time then."""
+    batch = queue.next(now, active=2)
+    if not isinstance(batch, list):
+        return None, batch if batch is not None else now + 0.1
+    took = seconds * sum(one.cost for one in batch)
+    queue.ran(batch, now, now + took)
+    return batch[0].client, now + took
+
+
+def test_long_requests_leave_the_time_to_others_even_while_nobody_waits() -> None:
+    """Another client thinks between its requests, so that the queue often holds the long ones alone."""
+    queue, now, due = Scheduler(1, 10_000, WAIT, long_share=0.2), 0.0, 0.0
+    long_seconds, waits = 0.0, []
+    queue.add(work("long", width=1000))
+    for _ in range(5000):
+        if due is not None and now >= due:
+            queue.add(work("ann", width=4, at=due))
+            asked, due = due, None
+        client, after = run(queue, now, 0.001)
+        if client == "long":
+            long_seconds += after - now
+            queue.add(work("long", width=1000, at=after))
+        elif client == "ann":
+            waits.append(after - asked)
+            due = after + 0.01
+        now = min(after, due) if client is None and due is not None else after
+    assert 0.15 < long_seconds / now < 0.25
+    # nineteen of twenty never meet a long pass
+    assert sorted(waits)[int(0.95 * len(waits))] < 0.02
+
+
+def test_small_requests_are_charged_the_time_that_they_take() -> None:
+    """A pass takes as long as a hundred cells, however few it has."""
+    queue, now, seconds = Scheduler(1, 10_000, WAIT), 0.0, Counter()
+    for client in ("tiny", "ann"):
+        queue.add(work(client, width=1 if client == "tiny" else 900))
+    for _ in range(400):
+        (one,) = queue.next(now, active=2)
+        took = 100 + one.cost
+        queue.ran([one], now, now + took, cells=took)
+        now, seconds[one.client] = now + took, seconds[one.client] + took
+        queue.add(work(one.client, width=one.rows.width, at=now))
+    assert max(seconds.values()) <= 1.2 * min(seconds.values())
+
+
+def test_long_requests_run_freely_once_the_others_are_silent() -> None:
+    queue = Scheduler(1, 10_000, WAIT, long_share=0.2)
+    queue.add(work("ann", width=4))
+    _, now = run(queue, 0.0, 0.001)
+    for turn in range(20):
+        queue.add(work("long", width=1000, at=now))
+        client, after = run(queue, now, 0.001)
+        assert client == "long", turn
+        now = after
+
+
+def test_requests_of_like_size_are_never_long() -> None:
+    queue, now, order = Scheduler(1, 10_000, WAIT, long_share=0.01), 0.0, []
+    for client in ("ann", "bob") * 10:
+        queue.add(work(client, width=4 if client == "ann" else 7))
+    for _ in range(20):
+        client, now = run(queue, now, 0.01)
+        order.append(client)
+    assert None not in order
+
+
+def test_an_owner_has_one_share_under_all_its_names() -> None:
+    queue, served = scheduler(clients=1), Counter()
+    names = {"ann": "ann", "ann@0.5": "ann", "ann@1": "ann", "bob": "bob"}
+    for client in names:
+        queue.add(named(client, names[client]))
+    for _ in range(300):
+        (one,) = queue.next(10.0, active=4)
+        served[one.owner] += one.cost
+        queue.add(named(one.client, one.owner))
+    assert max(served.values()) <= 1.1 * min(served.values())
+
+
+def named(client: str, owner: str) -> Work:
+    made = work(client)
+    made.caller.owner = owner
+    return made
 
 
 def test_a_decode_comes_before_a_prefill_and_both_run_alone() -> None:
