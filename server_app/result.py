@@ -83,7 +83,11 @@ def missing(strategy: FederatedRecommenders) -> dict[str, str]:
         if report is None:
             found[client] = strategy.measured.failed.get(client, "away" if member.node is None else "failed")
         elif not report.rankings["test"].users:
-            found[client] = "no test users"
+            reasons = untested([member.facts])
+            found[client] = (
+                f"no test users: {reasons['met_before']} had their test items before, {reasons['untried']} have no history"
+                " or no test item"
+            )
     return found
 
 

@@ -247,6 +247,9 @@ def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_h
     found = result(fellrec_home)
     assert list(found["metrics"]["clients"]) == ["toy-00"]
     assert found["data"]["untested"] == {"met_before": 0, "untried": ended["clients_ok"] - 1}
+    assert found["metrics"]["missing"]["toy-01"] == (
+        "no test users: 0 had their test items before, 1 have no history or no test item"
+    )
 
 
 def test_users_who_had_their_test_item_before_are_counted(fellrec_home: Path) -> None:
