@@ -33,7 +33,7 @@ def result_table(result: dict[str, Any]) -> list[str]:
 
 
 def _untested(found: dict[str, int]) -> list[str]:
-    reasons = {"met_before": "had their test items before", "too_few": "have too few interactions"}
+    reasons = {"met_before": "had their test items before", "untried": "have no history or no test item"}
     told = [f"{found[key]} {reason}" for key, reason in reasons.items() if found.get(key)]
     return [f"users who cannot be tested: {', '.join(told)}"] if told else []
 

@@ -6,6 +6,7 @@ import logging
 import time
 
 from common.events import Event
+from common.printable import printable
 
 log = logging.getLogger("flwr")
 
@@ -20,7 +21,8 @@ class Progress:
     def __call__(self, event: Event) -> None:
         tell = getattr(self, f"_{event['event']}", None)
         if tell is not None:
-            tell(event)
+            # one event, one line: what others have written may neither steer the terminal nor look like another line
+            tell({k: printable(v).replace("\n", " ") if isinstance(v, str) else v for k, v in event.items()})
 
     def _run_started(self, event: Event) -> None:
         log.info("fellrec run %s: %s", event["run"], event["folder"])

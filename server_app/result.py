@@ -91,7 +91,11 @@ def missing(strategy: FederatedRecommenders) -> dict[str, str]:
         if report is None:
             found[client] = strategy.measured.failed.get(client, "away" if member.node is None else "failed")
         elif not report.rankings["test"].users:
-            found[client] = "no test users"
+            reasons = untested([member.facts])
+            found[client] = (
+                f"no test users: {reasons['met_before']} had their test items before, {reasons['untried']} have no history"
+                " or no test item"
+            )
     return found
 
 
@@ -133,12 +137,12 @@ def _data(clients: Clients) -> dict[str, Any]:
 
 
 def untested(facts: Iterable[ClientFacts]) -> dict[str, int]:
-    """The users who cannot be tested, by reason: all their test items in the history, or too few interactions."""
+    """The users who cannot be tested, by reason: all their test items in the history, or no history or test item."""
     known = list(facts)
     met_before = sum(fact.met_before for fact in known)
     return {
         "met_before": met_before,
-        "too_few": sum(fact.users - fact.test_users for fact in known) - met_before,
+        "untried": sum(fact.users - fact.test_users for fact in known) - met_before,
     }
 
 

@@ -57,9 +57,13 @@ class RollCall:
         """
         self._until(self._config.min_clients, FIRST_ANSWER_WITHIN)
         if not self._register.here():
+            answered = sorted({reason for _, reason in self._named})
             raise RunError(
-                f"no node hosts a client that can take part, after {self._config.nodes_timeout:g} s",
-                "start SuperNodes, or raise 'federation.nodes-timeout'; the log above has what each node answered",
+                f"no node hosts a client that can take part, after {self._config.nodes_timeout:g} s"
+                + (f"; {len(self._named)} answers were refused, such as: {answered[0]:.300}" if answered else ""),
+                "mend what the nodes answered, their own logs say it in full"
+                if answered
+                else "start SuperNodes, or raise 'federation.nodes-timeout'",
             )
 
     def again(self) -> None:

@@ -80,7 +80,7 @@ class Rounds:
             reasons = untested(facts)
             raise RunError(
                 f"no client has a user that can be tested: {reasons['met_before']} users had their test items before,"
-                f" {reasons['too_few']} have too few interactions",
+                f" {reasons['untried']} have no history or no test item",
                 "prepare longer histories, or choose another 'data.split'",
             )
 

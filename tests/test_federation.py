@@ -247,7 +247,10 @@ def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_h
     assert 0 < ended["clients_ok"] < 24 and not ended["clients_failed"]
     found = result(fellrec_home)
     assert list(found["metrics"]["clients"]) == ["toy-00"]
-    assert found["data"]["untested"] == {"met_before": 0, "too_few": ended["clients_ok"] - 1}
+    assert found["data"]["untested"] == {"met_before": 0, "untried": ended["clients_ok"] - 1}
+    assert found["metrics"]["missing"]["toy-01"] == (
+        "no test users: 0 had their test items before, 1 have no history or no test item"
+    )
 
 
 def test_users_who_had_their_test_item_before_are_counted(fellrec_home: Path) -> None:
@@ -255,7 +258,7 @@ def test_users_who_had_their_test_item_before_are_counted(fellrec_home: Path) ->
     _bought_again(fellrec_home, range(5))
     federate(settings)
     found = result(fellrec_home)
-    assert found["data"]["untested"] == {"met_before": 5, "too_few": 0}
+    assert found["data"]["untested"] == {"met_before": 5, "untried": 0}
     assert sum(row["test_users"] for row in found["metrics"]["clients"].values()) == 24 - 5
     assert "users who cannot be tested: 5 had their test items before" in result_table(found)
     page = report(Record.read(RunFolder.find("latest")))

@@ -20,13 +20,13 @@ class Coverage:
     ----------
     tested : users with a history and a new item in the test part.
     met_before : users all of whose test items were in their history: nothing is left to find.
-    too_few : users with no test item, or nothing before it.
+    untried : users with no test item, or nothing before it.
     learners : users with two training interactions or more; the others give no example.
     """
 
     tested: int
     met_before: int
-    too_few: int
+    untried: int
     learners: int
 
     @classmethod
@@ -40,17 +40,17 @@ class Coverage:
         return cls(
             tested=tested,
             met_before=len(tried) - tested,
-            too_few=len(np.unique(users)) - len(tried),
+            untried=len(np.unique(users)) - len(tried),
             learners=int((np.bincount(users[parts == Part.TRAIN]) >= 2).sum()),
         )
 
     def left_out(self) -> str:
         """The users who cannot be tested, by reason; empty where all can."""
-        counts = {"had their test items before": self.met_before, "have too few interactions": self.too_few}
+        counts = {"had their test items before": self.met_before, "have no history or no test item": self.untried}
         return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
 
     def __str__(self) -> str:
-        told = f"{self.tested} of {self.tested + self.met_before + self.too_few} users can be tested"
+        told = f"{self.tested} of {self.tested + self.met_before + self.untried} users can be tested"
         return f"{told}; {self.left_out()}" if self.left_out() else told
 
     def check(self, name: str, split: str) -> None:

@@ -140,7 +140,7 @@ def _data(record: Record) -> str:
 
 
 def _remarks(record: Record) -> str:
-    reasons = {"met_before": "had their test items before", "too_few": "have too few interactions"}
+    reasons = {"met_before": "had their test items before", "untried": "have no history or no test item"}
     repeated = reals(record.part("data")).get("repeated")
     if repeated:
         return f"; {count(repeated)} rows repeat the user, item and moment of another"

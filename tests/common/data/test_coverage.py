@@ -19,7 +19,7 @@ def test_every_user_is_counted_once_and_the_tested_are_those_of_the_cases(known:
     parts = split(known, how)
     found, judged = Coverage.of(known, parts), cases(known, parts, Part.TEST)
     users = {int(user): known.items[known.of_user(user)] for user in np.unique(known.users)}
-    assert found.tested + found.met_before + found.too_few == len(users)
+    assert found.tested + found.met_before + found.untried == len(users)
     assert found.tested == len(judged)
     again = 0
     for user, items in users.items():
@@ -37,7 +37,7 @@ def test_every_user_is_counted_once_and_the_tested_are_those_of_the_cases(known:
         ((3, 0, 0, 3), ""),
         (
             (0, 2, 1, 3),
-            "no user of data set 'shop' can be tested by split 'x': 2 had their test items before, 1 have too few",
+            "no user of data set 'shop' can be tested by split 'x': 2 had their test items before, 1 have no history",
         ),
         ((0, 0, 0, 0), "it has none"),
         ((3, 0, 0, 0), "no user of data set 'shop' has two training interactions by split 'x'"),
@@ -54,5 +54,5 @@ def test_a_set_is_refused_for_want_of_users_to_test_or_to_learn_from(counts: tup
 def test_the_counts_in_words() -> None:
     assert str(Coverage(5, 0, 0, 5)) == "5 of 5 users can be tested"
     assert str(Coverage(5, 2, 1, 5)) == (
-        "5 of 8 users can be tested; 2 had their test items before, 1 have too few interactions"
+        "5 of 8 users can be tested; 2 had their test items before, 1 have no history or no test item"
     )

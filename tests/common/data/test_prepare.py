@@ -141,7 +141,10 @@ def test_a_click_log_is_prepared_whole_under_its_own_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([f"u{n},{'abcd'[n % 4]},{n}" for n in range(8)], "no user of data set 'shop' can be tested.*8 have too few"),
+        (
+            [f"u{n},{'abcd'[n % 4]},{n}" for n in range(8)],
+            "no user of data set 'shop' can be tested.*8 have no history",
+        ),
         (
             [f"{user},{item},{n}" for user in "xy" for n, item in enumerate("abcda")],
             r"can be tested by split 'leave-last-out': 2 had their test items before \(a user needs an item at the end",
@@ -168,7 +171,7 @@ def test_what_each_split_can_test_is_reported(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("user,item,time\n" + "\n".join(rows))
     tables = {"items": tmp_path / "items.csv", "interactions": tmp_path / "rows.csv"}
     _, report, _ = prepare("shop", None, tmp_path, **tables)
-    told = "by leave-last-out, 1 of 3 users can be tested; 1 had their test items before, 1 have too few interactions"
+    told = "by leave-last-out, 1 of 3 users can be tested; 1 had their test items before, 1 have no history or no test item"
     assert told in report.lines() and report.lines()[-1].startswith("by global-time, ")
 
 

@@ -30,9 +30,9 @@ def test_no_margin_is_told_where_it_would_not_hold(case: tuple[str, float, float
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"untested": {"met_before": 4, "too_few": 2}},
-         "users who cannot be tested: 4 had their test items before, 2 have too few interactions"),
-        ({"untested": {"met_before": 0, "too_few": 0}}, ""),
+        ({"untested": {"met_before": 4, "untried": 2}},
+         "users who cannot be tested: 4 had their test items before, 2 have no history or no test item"),
+        ({"untested": {"met_before": 0, "untried": 0}}, ""),
         ({"repeated": 7}, "7 rows repeat the user, item and moment of another"),
     ],
 )  # fmt: skip
