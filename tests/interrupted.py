@@ -54,6 +54,13 @@ class Interrupted:
             assert time.monotonic() < deadline, self.said
             time.sleep(0.05)
 
+    def wait_for_library(self, name: str, within: float = 120.0) -> None:
+        """Until the command itself has loaded such a shared library."""
+        deadline = time.monotonic() + within
+        while name not in Path(f"/proc/{self._process.pid}/maps").read_text():
+            assert self._process.poll() is None and time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
     def interrupt(self, sign: signal.Signals) -> int:
         """Sends a signal, Ctrl-C as a terminal does; returns the exit status once nothing is left.
 

@@ -14,12 +14,11 @@ from server_app.failures import LONGEST, failure
 from tests.federation import federate, tiny_settings
 
 OUT_OF_MEMORY = (
-    "<class 'ray.exceptions.OutOfMemoryError'>:<'1 worker(s) were killed due to the node running low on memory. Memory on "
-    "the node (IP: 192.0.2.2, ID: 7dce) was 22.41GB / 23.54GB (0.952), which exceeds the memory usage threshold of 0.950000; Ray "
+    "<class 'ray.exceptions.OutOfMemoryError'>:<'1 worker(s) were killed due to the node running low on memory. Memory on the "
+    "node (IP: 192.0.2.2, ID: 7dce) was 22.41GB / 23.54GB (0.952), which exceeds the memory usage threshold of 0.950000; Ray "
     "killed 1 worker(s) based on the killing policy: [(Task: job ID=01000000, task name=ClientAppActor.__init__, pid=30002, "
-    "actual memory used=0.05GB)]; Top 10 memory "
-    "users: PID\tMEM(GB)\tCOMMAND, 11329\t0.77\t/opt/payroll --password hunter2, 29870\t0.05\t"
-    "ray::RuntimeEnvAgent, Refer to the documentation on how to address the out of memory issue.'>"
+    "actual memory used=0.05GB)]; Top 10 memory users: PID\tMEM(GB)\tCOMMAND, 11329\t0.77\t/opt/payroll --password hunter2, "
+    "29870\t0.05\tray::RuntimeEnvAgent, Refer to the documentation on how to address the out of memory issue.'>"
 )
 DIED = (
     "<class 'ray.exceptions.ActorDiedError'>:<'The actor died unexpectedly before finishing this task.\n\tclass_name: "
