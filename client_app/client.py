@@ -12,7 +12,7 @@ from client_app.cost import client_cost
 from client_app.groundings import both_groundings, exactness
 from client_app.holding import Holding
 from client_app.hosted import Hosted, Middle, Whole
-from client_app.items import Shelf, item_matrix
+from client_app.items import Shelf, frozen_for, item_matrix
 from client_app.memory import Memory
 from client_app.node import all_clients, clients_here, memory_folder, node_home
 from client_app.outbox import Outbox
@@ -59,7 +59,7 @@ class Client:
     """
 
     def __init__(self, config: RunConfig, node: Mapping[str, Value], task: Task, training: bool) -> None:
-        self._config, self._task = config, task
+        self._config, self._task, self._training = config, task, training
         self._holdings = holdings(config, node, task.client)
         self._memories = {h.client: Memory(memory_folder(config, node, task.run, h.client)) for h in self._holdings}
         cut = Cut(config.split.k, config.split.m) if config.split.on else None
@@ -136,13 +136,15 @@ class Client:
     def _start(self) -> tuple[Start, list[Holding]]:
         first, *others = self._holdings
         texts = self._recommender.catalogue_index(first.dataset.catalogue)
-        memory = self._memories[first.client]
-        return start(self._recommender, first, texts, self._task, memory, self._config, self._middle.use), others
+        memory, middle = self._memories[first.client], self._middle
+        begun = start(self._recommender, first, texts, self._task, memory, self._config, middle, self._training)
+        return begun, others
 
     def _shelf(self, holding: Holding) -> Shelf:
         texts = self._recommender.catalogue_index(holding.dataset.catalogue)
-        memory = self._memories[holding.client]
-        matrix = item_matrix(self._recommender, texts, holding, memory, self._config, self._task.round)
+        memory, frozen = self._memories[holding.client], frozen_for(self._config, self._task, self._training)
+        number, base = self._task.round, self._middle.base
+        matrix = item_matrix(self._recommender, texts, holding, memory, self._config, number, base, frozen)
         return Shelf(holding, texts, matrix)
 
 

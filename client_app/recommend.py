@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client_app.holding import Holding
-from client_app.items import Shelf, frozen_in, item_matrix
+from client_app.items import Base, Shelf, frozen_in, item_matrix
 from client_app.memory import Memory
 from client_app.ranking import fitted_evidence, recommender_scorer
 from client_app.title_finder import TitleFinder
@@ -68,6 +69,11 @@ class Recommending:
     recommender : with the client's adapter loaded, and its middle layers in place.
     memory : what the client kept from the run of ``rounds`` rounds: its item matrix, if there is one.
     weights : of the client's own evidence, as they were chosen when the run ended; None chooses them now.
+    base : what, entered, makes middle layers elsewhere compute without adapters.
+
+    Raises
+    ------
+    RunError : the item matrix is frozen from a later round than the first, and ``memory`` has lost it.
     """
 
     def __init__(
@@ -78,10 +84,11 @@ class Recommending:
         config: RunConfig,
         rounds: int,
         weights: Weights | None = None,
+        base: Base = nullcontext,
     ) -> None:
         self._recommender, self._holding, self._config = recommender, holding, config
         index = recommender.catalogue_index(holding.dataset.catalogue)
-        self._shelf = Shelf(holding, index, _items(recommender, index, holding, memory, config, rounds))
+        self._shelf = Shelf(holding, index, _items(recommender, index, holding, memory, config, rounds, base))
         self._score = recommender_scorer(recommender, self._shelf)
         self._evidence = _evidence(self._scores, holding, config, weights)
         titles = holding.dataset.catalogue.titles
@@ -200,11 +207,17 @@ def _evidence(score: object, holding: Holding, config: RunConfig, weights: Weigh
 
 
 def _items(
-    recommender: Recommender, index: Index, holding: Holding, memory: Memory, config: RunConfig, rounds: int
+    recommender: Recommender,
+    index: Index,
+    holding: Holding,
+    memory: Memory,
+    config: RunConfig,
+    rounds: int,
+    base: Base,
 ) -> Tensor:
     """The matrix that is served with, [n_items, H]; one that training moved is kept, told by what it is made of."""
     if not recommender.items_are_trained or frozen_in(config, rounds):
-        return item_matrix(recommender, index, holding, memory, config, rounds)
+        return item_matrix(recommender, index, holding, memory, config, rounds, base)
     digest = hashlib.sha256(f"{index.digest} {config.evaluate.batch_size} {config.split.codec}".encode())
     for tensor in trained_state(recommender).values():
         digest.update(tensor.float().numpy().tobytes())

@@ -6,11 +6,11 @@ larger own share, chosen on its validation users and only where the paired gain 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from client_app.holding import Holding
-from client_app.items import Shelf, frozen_in, item_matrix
+from client_app.hosted import Middle, Whole
+from client_app.items import Shelf, frozen_for, frozen_in, item_matrix
 from client_app.memory import Memory
 from client_app.ranking import judge, likelihoods, summary
 from common.config import RunConfig
@@ -38,16 +38,23 @@ def start(
     task: Task,
     memory: Memory,
     config: RunConfig,
-    use: Callable[[float], None] = lambda share: None,
+    middle: Middle | None = None,
+    training: bool = True,
 ) -> Start:
-    """Loads the adapter that the round starts from and measures it on validation users; ``use`` does so for hosted layers.
+    """Loads the adapter that the round starts from, into the middle layers too, and measures it on validation users.
 
     The shares are compared with the item matrix of the mix, on the user side alone: the matrix of every candidate would
     cost more than the training itself.
+
+    Raises
+    ------
+    RunError : the client has lost its frozen item matrix.
     """
+    middle, frozen = middle or Whole(), frozen_for(config, task, training)
     load_trained(recommender, task.adapter)
-    use(0.0)
-    shelf = Shelf(holding, texts, item_matrix(recommender, texts, holding, memory, config, task.round))
+    middle.use(0.0)
+    items = item_matrix(recommender, texts, holding, memory, config, task.round, middle.base, frozen)
+    shelf = Shelf(holding, texts, items)
     cases = holding.cases(Part.VALID, config.evaluate.valid_users, config.seed)
     batch = config.evaluate.batch_size
     measured, base = judge(recommender, shelf, cases, batch)
@@ -57,11 +64,11 @@ def start(
         gains = {}
         for candidate in SHARES:
             load_trained(recommender, interpolate(task.adapter, task.own, candidate, merge))
-            use(candidate)
+            middle.use(candidate)
             gains[candidate] = likelihoods(recommender, shelf, cases, batch) - base
         share = choose_share(gains, config.fellrec.own_margin)
         load_trained(recommender, interpolate(task.adapter, task.own, share, merge))
-        use(share)
+        middle.use(share)
         if share:
             if recommender.items_are_trained and not frozen_in(config, task.round):
                 shelf.items = recommender.encode_items(texts, batch)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig
 from common.models import EMBEDDED, EMBEDDED_PACKAGE
-from common.recommenders.build import causal
+from fellrec.export_settings import encoded_by
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
+ENCODED = {
+    "base": "the base model without the adapter makes the items' vectors",
+    "adapter": "the base model with the adapter makes the items' vectors",
+    "file": "the items' vectors are in `items.safetensors`, one row an item in the order of the client's catalogue: they were"
+    " frozen during the run, and the weights that made them are gone",
+}
+"""What the card says of the item matrix, by what :func:`~fellrec.export_settings.encoded_by` tells."""
+
+
 def adapter_card(
-    client: str, config: RunConfig, result: Mapping[str, Any], base: str, hub: str | None, moved: float, pooling: str
+    client: str, config: RunConfig, result: Mapping[str, Any], base: str, hub: str | None, moved: float
 ) -> str:
     """README.md in the hub's form.
 
     Parameters
     ----------
     base : digest of the base model's weights. hub : its name on the hub, if it has one. moved : the largest difference
-        that the adapter makes to what the base model says. pooling : how tokens become the vectors that a projection turns; ''
-        where there is no projection.
+        that the adapter makes to what the base model says.
     """
     run, data, privacy = result["run"], result["data"], result["privacy"]
     base_line = f"base_model: {hub}\n" if hub else ""
@@ -51,8 +60,8 @@ A LoRA adapter from the fellrec run `{run["id"]}`, personal to this client.{star
 ## Trained on
 
 `{data["name"]}`{" (generated data: no claim about real users)" if data["generated"] else ""}: {data["users"]:,} users, \
-{data["items"]:,} items, {data["interactions"]:,} interactions, split {data["split"]}, digest `{data["digest"]}`. No data are in \
-this folder; an adapter can give away what it was trained on all the same.
+{data["items"]:,} items, {data["interactions"]:,} interactions, split {data["split"]}, digest `{data["digest"]}`. \
+{_inside(config)}
 
 ## How
 
@@ -70,7 +79,7 @@ Mechanism: {protection}. {privacy["assumptions"]}
 
 ## Load it
 
-{_loading(config, hub, pooling)}"""
+{_loading(config, hub)}"""
 
 
 def _place(name: str) -> str:
@@ -95,52 +104,44 @@ def _metrics(client: str, metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _loading(config: RunConfig, hub: str | None, pooling: str) -> str:
-    maker = "AutoModelForCausalLM" if causal(config.model) else "AutoModel"
-    folder, helper = f'"{hub}"' if hub else '"the base model\'s folder"', ""
-    if config.model.name == EMBEDDED:
-        folder, helper = (
-            f'resolve("{EMBEDDED}")',
-            "\nfrom common.models import resolve  # fellrec's: finds the installed encoder",
-        )
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[config.model.dtype]
-    text = f"""```python
-import torch
-from peft import PeftModel
-from transformers import {maker}{helper}
-
-base = {maker}.from_pretrained({folder}, dtype=torch.{dtype})
-model = PeftModel.from_pretrained(base, "this folder").eval()
-```
-"""
-    if causal(config.model):
+def _inside(config: RunConfig) -> str:
+    if encoded_by(config) == "file":
         return (
-            text
-            + f"""
-Prompts are in Alpaca's form, newest title last, with this instruction:
-
-> {" ".join(config.generate.instruction.split())}
-"""
+            "Of the data this folder holds `items.safetensors`, a vector of each item's text; an adapter can give away what it"
+            " was trained on as well."
         )
-    if pooling:
-        text += f"""
-The recommender turns pooled vectors by two matrices [H, H], which PEFT has no place for. With the last hidden
-states pooled (`{pooling}`) and brought to length 1, users `u` and items `v` score
+    return "No data are in this folder; an adapter can give away what it was trained on all the same."
+
+
+def _loading(config: RunConfig, hub: str | None) -> str:
+    kind, resolving = config.model.recommender, ""
+    base = f'"{hub}"' if hub else '"the base model\'s folder"'
+    if config.model.name == EMBEDDED:
+        base = f'resolve("{EMBEDDED}")'
+        resolving = "from common.models import resolve  # fellrec's: finds the installed encoder\n\n"
+    program = importlib.resources.files("fellrec.card_code").joinpath(f"{kind}.py").read_text(encoding="utf-8")
+    return f"""The folder holds the adapter, the tokenizer and `recommender.json`: how texts are put together, their lengths, and
+how scores are made of what the model says. In this run {ENCODED[encoded_by(config)]}{_turned(config)}. With the base
+model named above, the following gives the row "this model alone".
 
 ```python
-from safetensors.torch import load_file
-from torch.nn.functional import normalize
+{program}
 
-turn = load_file("this folder/projection.safetensors")
-users = normalize(u + u @ turn["user"].T, dim=-1)
-items = normalize(v + v @ turn["item"].T, dim=-1)
-scores = users @ items.T / {config.model.temperature:g}
+{resolving}recommender = Recommender("this folder", {base})
 ```
+
+With the client's catalogue in its order, every attribute of an item in its order, and a user's positions in it, oldest first:
+
+```python
+recommender.read([{{"title": "The Red Fox", "category": "Animals"}}, {{"title": "A Blue Bear", "category": "Animals"}}])
+print(recommender.scores([[0]]))
+```
+
+Higher is better. What a user has seen is left out of the ranking, and a tie counts against the item that is looked for.
 """
-    return (
-        text
-        + f"""
-A user is the text of the newest {config.model.history} items, newest first, `key: value` of each attribute; an item's
-tokens weigh {config.model.recency:g} of the next newer one's in the mean.
-"""
-    )
+
+
+def _turned(config: RunConfig) -> str:
+    if config.model.recommender != "encoder" or not config.model.projection:
+        return ""
+    return "; users' and items' vectors are turned by `projection.safetensors`, for which PEFT has no place"

@@ -1,7 +1,12 @@
-"""A client's adapter as a stock PEFT folder: what the server hosted and what the client held, in one file."""
+"""A client's adapter as a stock PEFT folder: what the server hosted and what the client held, in one file.
+
+Beside it lies what else the scores are made of: projection, tokenizer, settings, and an item matrix that nothing could make
+anew.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -14,17 +19,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from client_app.items import lost, remembered
+from client_app.memory import Memory
+from client_app.node import memory_folder
 from common.config import RunConfig
 from common.cut import digest
 from common.data.sets import check_name
 from common.errors import ConfigError, ModelError, RunError
 from common.models import DTYPES, load_causal, load_encoder, load_tokenizer, resolve
 from common.recommenders.build import causal
-from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_state
 from common.run_folder import RunFolder
 from fellrec.adapter_card import adapter_card
+from fellrec.export_settings import ITEMS, SETTINGS, encoded_by, export_settings
 from fellrec.recommending import refuse_other
 from fellrec.serving import whole_recommender
 
@@ -39,13 +47,14 @@ class Exported:
     Attributes
     ----------
     parameters : of the adapter. moved : the largest difference that it makes to what the base model says of a probe.
-    projection : whether there is one beside the adapter.
+    projection : whether there is one beside the adapter. items : whether the client's item matrix is.
     """
 
     folder: Path
     parameters: int
     moved: float
     projection: bool
+    items: bool
 
 
 def export(run: RunFolder, client: str, out: Path) -> Exported:
@@ -55,7 +64,8 @@ def export(run: RunFolder, client: str, out: Path) -> Exported:
 
     Raises
     ------
-    RunError : the run has no result, no such client, or what it trained is no adapter that PEFT reads by itself.
+    RunError : the run has no result, no such client, what it trained is no adapter that PEFT reads by itself, or the client
+        has lost its frozen item matrix.
     ConfigError : ``out`` holds something.
     ModelError : what was written computes something else than the run's adapter does.
     """
@@ -64,22 +74,26 @@ def export(run: RunFolder, client: str, out: Path) -> Exported:
     _refuse(run, config)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ConfigError(f"--out is {str(out)!r}, which is not an empty folder", "name another")
-    recommender = whole_recommender(config, run.load_adapter(client))
+    adapter, items = run.load_adapter(client), _items(run, client, config)
+    recommender = whole_recommender(config, adapter)
     expected = _probed(recommender.backbone, recommender.tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         count, head = _save(recommender, config, partial)
-        pooling = recommender.pooling if isinstance(recommender, EncoderRecommender) and head else ""
+        if items is not None:
+            save_file({"items": items}, partial / ITEMS)
+        told, ids = export_settings(recommender, config), _tokenised(recommender.tokenizer)
         del recommender
-        moved = _check(partial, config, expected)
-        base = digest(resolve(config.model.name))
-        card = adapter_card(client, config, result, base, base_name(config.model.name), moved, pooling)
-        (partial / "README.md").write_text(card, encoding="utf-8")
+        moved = _check(partial, config, expected, ids)
+        base, hub = digest(resolve(config.model.name)), base_name(config.model.name)
+        told = {"base_model": hub, "base_digest": base} | told
+        (partial / SETTINGS).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(adapter_card(client, config, result, base, hub, moved), encoding="utf-8")
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Exported(out, count, moved, head)
+    return Exported(out, count, moved, head, items is not None)
 
 
 def base_name(name: str) -> str | None:
@@ -101,8 +115,18 @@ def _refuse(run: RunFolder, config: RunConfig) -> None:
         )
 
 
+def _items(run: RunFolder, client: str, config: RunConfig) -> Tensor | None:
+    """The matrix [n_items, H] that the client's numbers were measured with; None where the exported weights make it anew."""
+    if encoded_by(config) != "file":
+        return None
+    kept = remembered(Memory(memory_folder(config, {}, run.name, client)), client)
+    if kept is None:
+        raise lost(client, config)
+    return kept
+
+
 def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[int, bool]:
-    """Writes adapter and projection; returns the adapter's parameters, and whether there is a projection."""
+    """Writes adapter, tokenizer and projection; returns the adapter's parameters, and whether there is a projection."""
     backbone = recommender.backbone
     settings = backbone.peft_config["default"]
     settings.task_type = "CAUSAL_LM" if causal(config.model) else "FEATURE_EXTRACTION"
@@ -112,6 +136,7 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
     # PEFT put the path of this machine's copy there
     settings.base_model_name_or_path = base_name(config.model.name)
     settings.save_pretrained(folder)
+    recommender.tokenizer.save_pretrained(folder)
     state = trained_state(recommender)
     head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
     if head:
@@ -119,9 +144,14 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
     return sum(tensor.numel() for name, tensor in state.items() if not name.startswith(HEAD)), bool(head)
 
 
-def _check(folder: Path, config: RunConfig, expected: list[Tensor]) -> float:
+def _check(folder: Path, config: RunConfig, expected: list[Tensor], ids: list[list[int]]) -> float:
     """Loads the folder as anybody would; returns how far it moves what the base model says."""
-    base, tokenizer = _base(config), load_tokenizer(resolve(config.model.name))
+    base, tokenizer = _base(config), load_tokenizer(folder)
+    if (found := _tokenised(tokenizer)) != ids:
+        raise ModelError(
+            f"the exported tokenizer reads the probes as {found!r}, the run's as {ids!r}",
+            "nothing was written; please open an issue with the versions in result.json",
+        )
     start = _probed(base, tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -141,6 +171,10 @@ def _base(config: RunConfig) -> PreTrainedModel:
     if causal(config.model):
         return load_causal(folder, dtype, config.model.quantise)
     return load_encoder(folder, dtype)
+
+
+def _tokenised(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    return [tokenizer(text)["input_ids"] for text in PROBES]
 
 
 @torch.no_grad()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from client_app.holding import Holding
+from client_app.items import Base
 from client_app.memory import Memory
 from client_app.node import all_clients, memory_folder
 from client_app.recommend import Recommending
@@ -47,7 +48,8 @@ def recommending(
 
     Raises
     ------
-    RunError : the run has no result, or no such client. ConfigError : there is no token, or ``data`` without ``client``.
+    RunError : the run has no result, or no such client, or the client has lost its frozen item matrix.
+    ConfigError : there is no token, or ``data`` without ``client``.
     """
     config, result = run.config(), run.result()
     refuse_other(run, "recommend")
@@ -57,6 +59,7 @@ def recommending(
     memory = Memory(memory_folder(config, {}, run.name, client))
     adapter, rounds = run.load_adapter(client), result["run"]["rounds"]
     with ExitStack() as stack:
+        base: Base = nullcontext
         if service is None:
             recommender = whole_recommender(config, adapter)
         else:
@@ -65,7 +68,8 @@ def recommending(
                 service.root_certificate, service.certificate, service.key,
             )  # fmt: skip
             stack.enter_context(closing(hosted))
-        yield Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client))
+            base = hosted.base
+        yield Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client), base)
 
 
 def refuse_other(run: RunFolder, what: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
-from client_app.memory import Memory
 from client_app.node import all_clients
+from client_app.training import train
 from common.config import from_flat
 from common.data.coverage import Coverage
 from common.data.interactions import Interactions
@@ -218,16 +218,23 @@ def test_no_canary_leaves_the_clients(fellrec_home: Path, capfd: pytest.CaptureF
         assert canary.encode() not in kept and canary not in said.err + said.out + spoken
 
 
-def test_centralised_training_reads_the_item_matrices_of_the_others(fellrec_home: Path) -> None:
+def test_centralised_training_reads_the_item_matrices_of_the_others(
+    fellrec_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_dataset("shop", users=18, seed=1, animals=("long", "bear", "owl")).save(fellrec_home / "data" / "shop")
+    read: dict[tuple[str, str], torch.Tensor] = {}
+
+    def kept(recommender, shelves, config, *rest):  # noqa: ANN001, ANN002, ANN202
+        read.update({(config.strategy.name, shelf.holding.client): shelf.items for shelf in shelves})
+        return train(recommender, shelves, config, *rest)
+
+    monkeypatch.setattr("client_app.client.train", kept)
     for strategy in ("local", "centralised"):
         chosen = {"run_name": strategy, "strategy__name": strategy, "train__freeze_items_from": 1}
         federate(tiny_settings(fellrec_home, data__sets="toy:1 shop:1", **chosen))
+    assert len(read) == 4 and not torch.equal(read["local", "toy-0"], read["local", "shop-0"])
     for client in ("toy-0", "shop-0"):
-        one, other = (
-            Memory(fellrec_home / "clients" / run / client).load(f"items-{client}") for run in ("local", "centralised")
-        )
-        assert torch.equal(one["items"], other["items"])
+        assert torch.equal(read["local", client], read["centralised", client])
 
 
 def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_home: Path) -> None:

@@ -33,3 +33,5 @@ def export_command(
         console.print("note: it computes what the base model alone does; nothing was learned", markup=False)
     if found.projection:
         console.print("projection.safetensors: what PEFT has no place for; README.md says how to use it", markup=False)
+    if found.items:
+        console.print("items.safetensors: vectors of the client's items, which no weights make any more", markup=False)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -13,13 +16,18 @@ from torch.nn import functional
 from transformers import AutoModel, AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from client_app.holding import Holding
+from client_app.node import all_clients
 from common.data.dataset import Dataset
+from common.data.split import Part
 from common.errors import ConfigError, ModelError, RunError
+from common.metrics import METRICS, RankingMetrics, ranks
 from common.recommenders.text import compose
 from common.run_folder import RunFolder
 from fellrec import export as export_module
 from fellrec.cli import app
 from fellrec.export import base_name, export
+from fellrec.recommending import recommending
 from fellrec.serving import whole_recommender
 from tests.fellrec.served import Runs
 
@@ -29,6 +37,93 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("runs"))
 
 
+def follow(out: Path, base: str) -> Any:
+    """What the card's program makes, word for word but for the two places that it names."""
+    program = re.findall(r"^```python\n(.*?)^```$", (out / "README.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    assert "fellrec" not in program and "common" not in program
+    places = {'"this folder"': repr(str(out)), '"the base model\'s folder"': repr(base)}
+    for told, meant in places.items():
+        assert program.count(told) == 1
+        program = program.replace(told, meant)
+    there: dict[str, Any] = {}
+    exec(compile(program, "README.md", "exec"), there)
+    return there["recommender"]
+
+
+def measured(recommender: Any, run: RunFolder, client: str) -> tuple[dict[str, float], np.ndarray]:
+    """A followed card's metrics on the client's test users, and its scores of them."""
+    config = run.config()
+    holding = Holding.load(client, all_clients(config, config.home)[client], config.data.split)
+    cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
+    recommender.read([dict(item) for item in holding.dataset.catalogue.items])
+    scores = recommender.scores(cases.histories)
+    metrics = RankingMetrics()
+    metrics.add(ranks(scores, cases.targets, cases.seen))
+    return metrics.result(), scores.detach().numpy()
+
+
+MOVED = {"train__learning_rate": 0.05, "train__local_epochs": 4, "train__examples": 0, "model__recency": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("freeze", "chosen"),
+    [
+        (0, {}),
+        (1, {"split__on": True}),
+        (2, {"model__projection": False}),
+        (1, {"model__pooling": "first", "model__recency": 1.0, "model__item_tokens": 3, "model__max_tokens": 8}),
+    ],
+)
+def test_the_card_s_program_gives_the_card_s_numbers(
+    runs: Runs, fellrec_home: Path, tmp_path: Path, freeze: int, chosen: dict[str, object]
+) -> None:
+    """Whatever weights the items were encoded with, the program knows; with others it would give other scores."""
+    run = runs.get("encoder", train__freeze_items_from=freeze, num_server_rounds=3, **MOVED | chosen)
+    exported = export(run, "toy-1", tmp_path / "out")
+    assert exported.items == (freeze == 2) == (tmp_path / "out" / "items.safetensors").is_file()
+    recommender = follow(tmp_path / "out", run.config().model.name)
+    found, scores = measured(recommender, run, "toy-1")
+    wanted = run.result()["metrics"]["clients"]["toy-1"]["model"]
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert (
+        f"| this model alone | {' | '.join(f'{found[m]:.4f}' for m in METRICS)} |"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
+    told = recommender.told["items"]["encoded_by"]
+    assert told == {0: "adapter", 1: "base", 2: "file"}[freeze]
+    for other in {"base", "adapter"} - {told}:
+        recommender.told["items"]["encoded_by"] = other
+        assert np.abs(measured(recommender, run, "toy-1")[1] - scores).max() > 1e-3
+
+
+@pytest.mark.parametrize(("grounding", "beams"), [("distance", 1), ("distance", 2), ("trie", 1), ("trie", 3)])
+def test_a_generative_card_s_program_gives_the_card_s_numbers(
+    runs: Runs, fellrec_home: Path, tmp_path: Path, grounding: str, beams: int
+) -> None:
+    chosen = {"generate__grounding": grounding, "generate__beams": beams, "generate__embedding": "mean"}
+    run = runs.get("generative", **chosen, train__learning_rate=0.02)
+    export(run, "toy-1", tmp_path / "out")
+    recommender = follow(tmp_path / "out", run.config().model.name)
+    found, scores = measured(recommender, run, "toy-1")
+    assert found == pytest.approx(run.result()["metrics"]["clients"]["toy-1"]["model"], abs=1e-6)
+    with recommending(run, "toy-1") as ready:
+        holding, config = ready._holding, run.config()
+        cases = holding.cases(Part.TEST, config.evaluate.test_users, config.seed)
+        expected = ready._scores(cases.histories)
+    assert np.array_equal(np.isfinite(scores), np.isfinite(expected)) and np.isfinite(scores).any()
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_a_lost_item_matrix_is_not_exported_as_another(runs: Runs, fellrec_home: Path, tmp_path: Path) -> None:
+    run = runs.get("encoder", train__freeze_items_from=2, seed=5)
+    (kept,) = Path(run.config().home).rglob("items-toy-1.safetensors")
+    kept.unlink()
+    with pytest.raises(RunError, match="client 'toy-1' has lost its item matrix"):
+        export(run, "toy-1", tmp_path / "out")
+    assert not list(tmp_path.iterdir()) or not (tmp_path / "out").exists()
+    export(run, "toy-0", tmp_path / "out")
+
+
 @pytest.mark.parametrize("split", [False, True])
 def test_an_encoder_s_folder_gives_the_same_vectors_and_scores(
     runs: Runs, fellrec_home: Path, tmp_path: Path, split: bool
@@ -36,7 +131,8 @@ def test_an_encoder_s_folder_gives_the_same_vectors_and_scores(
     run = runs.get("encoder", split__on=split)
     export(run, "toy-1", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "README.md", "adapter_config.json", "adapter_model.safetensors", "projection.safetensors",
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "projection.safetensors", "recommender.json",
+        "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     ours = whole_recommender(run.config(), run.load_adapter("toy-1"))
     base = AutoModel.from_pretrained(run.config().model.name).eval()
