@@ -31,7 +31,7 @@ faults: setup ## real processes on loopback, killed at each phase of a round (ha
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m faults tests/faults
 
 bench: setup ## benchmarks in their quick form, a minute each
-	@for name in split_step batching transport cut_cost recovery sessions hostile recommend epsilon start_up; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+	@for name in split_step batching transport cut_cost recovery sessions hostile poison recommend epsilon start_up; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 lint: setup ## style
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ STRATEGIES = {
     "fellrec": {"strategy.name": "fellrec"},
     "fedavg": {"strategy.name": "fedavg"},
     "fedavg, no guard": {"strategy.name": "fedavg", "guard.on": False},
-    "median, no guard": {"strategy.name": "median", "guard.on": False},
 }
 TARGETS = {"fellrec": 0.95, "fedavg": 0.95}
 """Of the honest clients' R@10 without the hostile one, what is left to them at least."""
@@ -116,23 +116,31 @@ def honest(home: Path, name: str, settings: dict[str, Any], poison: Change | str
     return sum(row["recall@10"] * row["test_users"] for row in clients.values()) / users
 
 
-def measure(home: Path, size: Size) -> list[Result]:
-    """R@10 of the honest clients over that without the hostile one, by strategy and poison."""
+def measure(size: Size, kept: str | None = None) -> list[Result]:
+    """R@10 of the honest clients over that without the hostile one, by strategy and poison; ``kept`` holds the cells so far."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = _cells(Path(kept or folder), size)
+    progress(table(found))
+    return found
+
+
+def _cells(home: Path, size: Size) -> list[Result]:
     small = {"num-server-rounds": 1, "train.examples": 8, "data.sets": "sample:3"}
     small |= {"evaluate.test-users": 8, "evaluate.valid-users": 8}
     settings = size.pick(small, {}, {})
     strategies = size.pick(["fedavg"], ["fedavg"], list(STRATEGIES))
-    poisons = size.pick(["update x100"], ["update x100", "sign flipped x10"], list(POISONS))
+    poisons = size.pick(["update x100"], ["update x100"], list(POISONS))
     results = []
     for strategy in strategies:
         chosen, key = STRATEGIES[strategy] | settings, strategy.replace(", ", "-").replace(" ", "-")
-        alone = honest(home, f"{key}-alone", chosen, None)
+        # nobody is out of proportion among honest clients: with the guard and without it is one run
+        alone = honest(home, f"{chosen['strategy.name']}-alone", chosen, None)
         for poison in poisons:
             name = f"{key}-{poison.replace(' ', '-').replace(chr(39), '')}"
             reached = honest(home, name, chosen, POISONS[poison])
             kept = (reached or 0.0) / alone
             more = {"recall": reached, "without": alone, "ended": reached is None}
-            results.append(result(f"{strategy}: {poison}", kept, TARGETS.get(strategy), "higher", "of R@10", **more))
+            results.append(result(f"{strategy}: {poison}", kept, TARGETS.get(strategy), "higher", **more))
     return results
 
 
@@ -148,22 +156,12 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def _measure(size: Size) -> list[Result]:
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(HOME or folder), size)
-    progress(table(found))
-    return found
-
-
-HOME: str | None = None
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--home")
+    parser.add_argument("--home", help="a folder that keeps the cells that have ended")
     parser.add_argument("--table", help="print the table of a result file, and measure nothing")
     known, rest = parser.parse_known_args()
     if known.table:
         print(table(json.loads(Path(known.table).read_text(encoding="utf-8"))["results"]))
     else:
-        HOME = known.home
-        main("poison", __doc__, _measure, rest)
+        main("poison", __doc__, partial(measure, kept=known.home), rest)

@@ -34,7 +34,8 @@ class Cost:
     Attributes
     ----------
     pair : cells that it costs to look from one cell at another. overhead : cells that any request is worth.
-    window : cells that a cell looks at on either side; 0 looks at all of its row. multiple : a row's width is one of this (Longformer pads to its window).
+    window : cells that a cell looks at on either side; 0 looks at all of its row.
+    multiple : a row's width is one of this (Longformer pads to its window).
     positions : cells of a row that the model can tell apart; 0 sets no limit.
     """
 

@@ -18,6 +18,7 @@ RATIOS = {
     "recovery": {5.0, None},
     "sessions": {1.01, 0},
     "hostile": {3.0, 1.2, 1e6},
+    "poison": {0.95},
     "recommend": {1.25},
     "epsilon": {1.0},
     "start_up": {None},
