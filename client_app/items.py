@@ -49,7 +49,7 @@ class Frozen(Enum):
 
     NOW = "this round freezes it"
     LATE = "memory; a client that joined after that round has none, and freezes its own"
-    KEPT = "memory alone"
+    KEPT = "memory, where the client was there in that round"
 
 
 def frozen_in(config: RunConfig, round_number: int) -> bool:
@@ -84,7 +84,11 @@ def item_matrix(
     """
     if not recommender.items_are_trained or config.train.freeze_items_from == 1:
         return _untrained(recommender, texts, memory.shared(), config, base)
+    told = {"catalogue": torch.frombuffer(bytearray.fromhex(texts.digest), dtype=torch.uint8)}
     if not frozen_in(config, round_number):
+        if config.train.freeze_items_from:
+            # so that whoever misses the round that freezes it is not taken for one that has lost it
+            memory.save(_name(holding.client), told)
         if round_number <= 1:
             return _by_content(recommender, texts, memory.shared(), config, _digest(trained_state(recommender)))
         return recommender.encode_items(texts, config.evaluate.batch_size)
@@ -92,15 +96,14 @@ def item_matrix(
         kept = remembered(memory, holding.client, texts)
         if kept is not None:
             return kept
-        if frozen is Frozen.KEPT:
+        if frozen is Frozen.KEPT and memory.load(_name(holding.client)) is None:
             raise lost(holding.client, config)
         log.warning(
-            "client %s remembers no item matrix: the one of round %d is made now, for good; it is frozen since round %d",
+            "client %s has no item matrix yet: the one of round %d is made now, for good; others froze theirs in round %d",
             holding.client, round_number, config.train.freeze_items_from,
         )  # fmt: skip
     matrix = recommender.encode_items(texts, config.evaluate.batch_size)
-    told = torch.frombuffer(bytearray.fromhex(texts.digest), dtype=torch.uint8)
-    memory.save(_name(holding.client), {"items": matrix, "catalogue": told})
+    memory.save(_name(holding.client), told | {"items": matrix})
     return matrix
 
 
@@ -125,7 +128,7 @@ def remembered(memory: Memory, client: str, texts: Index | None = None) -> Tenso
             f" {texts.digest[:16]!r}",
             "give the client the catalogue that it trained with, or start a new run",
         )
-    return kept["items"]
+    return kept.get("items")
 
 
 def lost(client: str, config: RunConfig) -> RunError:

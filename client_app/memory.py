@@ -48,5 +48,6 @@ class Memory:
             return load_file(path)
         except SafetensorError as error:
             raise DataError(
-                f"the client's memory {str(path)!r} is damaged: {error}", "delete the file; it is made anew"
+                f"the client's memory {str(path)!r} is damaged: {error}",
+                "restore it from a backup, or delete it: it is made anew where the model that made it is still there",
             ) from error

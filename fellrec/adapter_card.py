@@ -122,7 +122,7 @@ def _loading(config: RunConfig, hub: str | None) -> str:
     program = importlib.resources.files("fellrec.card_code").joinpath(f"{kind}.py").read_text(encoding="utf-8")
     return f"""The folder holds the adapter, the tokenizer and `recommender.json`: how texts are put together, their lengths, and
 how scores are made of what the model says. In this run {ENCODED[encoded_by(config)]}{_turned(config)}. With the base
-model named above, the following gives the row "this model alone".
+model named above, the following gives the row "this model alone"{_nearly(config)}.
 
 ```python
 {program}
@@ -139,6 +139,12 @@ print(recommender.scores([[0]]))
 
 Higher is better. What a user has seen is left out of the ranking, and a tie counts against the item that is looked for.
 """
+
+
+def _nearly(config: RunConfig) -> str:
+    if config.split.on and config.split.codec != "fp32":
+        return f", but for what sending hidden states in {config.split.codec} changed in the run"
+    return ""
 
 
 def _turned(config: RunConfig) -> str:

@@ -74,6 +74,17 @@ def test_frozen_later_it_is_remembered_or_refused(fellrec_home: Path, caplog: py
     assert torch.equal(item_matrix(recommender, texts, holding, memory, config, 4), late)
 
 
+def test_who_missed_the_round_that_froze_it_is_not_taken_for_one_that_lost_it(fellrec_home: Path) -> None:
+    config, holding, recommender, memory = one_client(fellrec_home, train__freeze_items_from=3)
+    texts = recommender.catalogue_index(holding.dataset.catalogue)
+    for number in (1, 2):
+        item_matrix(recommender, texts, holding, memory, config, number)
+    assert remembered(memory, "toy-0", texts) is None
+    frozen = item_matrix(recommender, texts, holding, memory, config, 4)
+    moved(recommender)
+    assert torch.equal(item_matrix(recommender, texts, holding, memory, config, 4), frozen)
+
+
 def test_what_a_run_of_the_same_name_left_is_not_what_this_one_freezes(fellrec_home: Path) -> None:
     config, holding, recommender, memory = one_client(fellrec_home, train__freeze_items_from=2)
     texts = recommender.catalogue_index(holding.dataset.catalogue)

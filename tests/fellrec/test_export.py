@@ -29,6 +29,7 @@ from fellrec.cli import app
 from fellrec.export import base_name, export
 from fellrec.recommending import recommending
 from fellrec.serving import whole_recommender
+from tests.common.recommenders import causal
 from tests.fellrec.served import Runs
 
 
@@ -96,11 +97,26 @@ def test_the_card_s_program_gives_the_card_s_numbers(
         assert np.abs(measured(recommender, run, "toy-1")[1] - scores).max() > 1e-3
 
 
-@pytest.mark.parametrize(("grounding", "beams"), [("distance", 1), ("distance", 2), ("trie", 1), ("trie", 3)])
+@pytest.mark.parametrize(
+    ("grounding", "beams", "chosen"),
+    [
+        ("distance", 1, {"generate__embedding": "mean"}),
+        ("distance", 2, {"model__item_tokens": 4}),
+        ("trie", 1, {}),
+        ("trie", 3, {"split__on": True}),
+        ("distance", 1, {"spaced": True}),
+    ],
+)
 def test_a_generative_card_s_program_gives_the_card_s_numbers(
-    runs: Runs, fellrec_home: Path, tmp_path: Path, grounding: str, beams: int
+    runs: Runs, fellrec_home: Path, tmp_path: Path, grounding: str, beams: int, chosen: dict[str, object]
 ) -> None:
-    chosen = {"generate__grounding": grounding, "generate__beams": beams, "generate__embedding": "mean"}
+    """The last with a tokenizer that puts a space before every text."""
+    chosen = {"generate__grounding": grounding, "generate__beams": beams, **chosen}
+    if chosen.pop("spaced", False):
+        tokenizer = causal.metaspace()
+        causal.llama(len(tokenizer), layers=4).save_pretrained(tmp_path / "spaced")
+        tokenizer.save_pretrained(tmp_path / "spaced")
+        chosen |= {"model__name": str(tmp_path / "spaced"), "model__max_tokens": 300}
     run = runs.get("generative", **chosen, train__learning_rate=0.02)
     export(run, "toy-1", tmp_path / "out")
     recommender = follow(tmp_path / "out", run.config().model.name)
