@@ -21,7 +21,6 @@ FACTORS = {
 SOFTMAX = 32
 """Multiplications that one weight of one head costs beside its two products: exponential, mask, sum and memory."""
 
-
 REQUEST = 20_000_000
 """Multiplications that a request is worth beside its cells: a millisecond or two of messages, threads and small
 operations. Without it whoever sends many tiny requests would always be the one who was served least."""
@@ -34,7 +33,8 @@ class Cost:
     Attributes
     ----------
     pair : cells that it costs to look from one cell at another. overhead : cells that any request is worth.
-    window : cells that a cell looks at on either side; 0 looks at all of its row. multiple : a row's width is one of this (Longformer pads to its window).
+    window : cells that a cell looks at on either side; 0 looks at all of its row.
+    multiple : a row's width is one of this (Longformer pads to its window).
     positions : cells of a row that the model can tell apart; 0 sets no limit.
     """
 
