@@ -21,7 +21,6 @@ FACTORS = {
 SOFTMAX = 32
 """Multiplications that one weight of one head costs beside its two products: exponential, mask, sum and memory."""
 
-
 REQUEST = 20_000_000
 """Multiplications that a request is worth beside its cells: a millisecond or two of messages, threads and small
 operations. Without it whoever sends many tiny requests would always be the one who was served least."""
