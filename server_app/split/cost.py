@@ -21,6 +21,10 @@ FACTORS = {
 SOFTMAX = 32
 """Multiplications that one weight of one head costs beside its two products: exponential, mask, sum and memory."""
 
+REQUEST = 20_000_000
+"""Multiplications that a request is worth beside its cells: a millisecond or two of messages, threads and small
+operations. Without it whoever sends many tiny requests would always be the one who was served least."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -28,12 +32,14 @@ class Cost:
 
     Attributes
     ----------
-    pair : cells that it costs to look from one cell at another. window : cells that a cell looks at on either side;
-        0 looks at all of its row. multiple : a row's width is one of this (Longformer pads to its window).
+    pair : cells that it costs to look from one cell at another. overhead : cells that any request is worth.
+    window : cells that a cell looks at on either side; 0 looks at all of its row.
+    multiple : a row's width is one of this (Longformer pads to its window).
     positions : cells of a row that the model can tell apart; 0 sets no limit.
     """
 
     pair: float = 0.0
+    overhead: int = 0
     window: int = 0
     multiple: int = 1
     positions: int = 0
@@ -51,7 +57,10 @@ class Cost:
         positions = getattr(config, "max_position_embeddings", None) or 0
         multiple = max(1, window)
         # a row is padded to a whole window, which is not read
-        return cls(config.num_hidden_layers * each / weights, window, multiple, -(-positions // multiple) * multiple)
+        return cls(
+            config.num_hidden_layers * each / weights, REQUEST // weights, window, multiple,
+            -(-positions // multiple) * multiple,
+        )  # fmt: skip
 
     def charge(self, rows: Rows, past: int = 0) -> int:
         """Cells of one pass over ``rows``, behind ``past`` columns that are held already, with attention's."""
@@ -84,7 +93,3 @@ class Speed:
     def seconds(self, charge: int) -> float:
         """What so many cells will take at least; 0 before anything was measured."""
         return charge / self._fastest if self._fastest else 0.0
-
-    def cells(self, seconds: float) -> float:
-        """What could have been computed in this time."""
-        return seconds * self._fastest

@@ -179,7 +179,7 @@ class Engine:
             run = {pb.OP_FORWARD: self._forward, pb.OP_BACKWARD: self._backward, pb.OP_STEP: self._step}[op]
             self._isolated(self._admitted(batch), run)
         ended = time.monotonic()
-        self._scheduler.ran(batch, now, ended, self.speed.cells(ended - now))
+        self._scheduler.ran(batch, now, ended)
         return ended
 
     def _admitted(self, works: Sequence[Work]) -> list[Work]:

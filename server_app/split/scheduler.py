@@ -12,7 +12,7 @@ than ``long_share`` of the time.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 
 from common.pb import split_pb2 as pb
@@ -60,7 +60,7 @@ class Scheduler:
         self._clients, self._cells, self._seconds = clients, cells, seconds
         self._long_share = long_share
         self._queued: list[Work] = []
-        self._served: defaultdict[str, float] = defaultdict(float)
+        self._served: Counter[str] = Counter()
         self._seen: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._means: dict[str, float] = {}
@@ -106,23 +106,15 @@ class Scheduler:
             wakes.append(head.arrived + patience)
         return min(wakes, default=None)
 
-    def ran(self, batch: list[Work], begun: float, ended: float, cells: float = 0.0) -> None:
-        """A batch that :meth:`next` gave was computed from ``begun`` to ``ended``: who had long requests in it, rests.
-
-        Parameters
-        ----------
-        cells : that could have been computed in this time. What a batch took beyond its cost is charged as well: small
-            requests take longer than their cells, and whoever sends many of them would always be served least.
-        """
-        more = max(0.0, cells - sum(work.cost for work in batch)) / len(batch)
+    def ran(self, batch: list[Work], begun: float, ended: float) -> None:
+        """A batch that :meth:`next` gave was computed from ``begun`` to ``ended``: who had long requests in it, rests."""
         for work in batch:
-            self._served[work.owner] += more
             if (times := self._times(work)) > LONG:
                 rest = (ended - begun) * min(times / LONG, 1 / self._long_share - 1)
                 self._rests[work.owner] = _Rest(begun, ended + rest)
         for work in batch:
             self._heard[work.owner] = ended
-            if work.cost:
+            if work.charge:
                 before = self._means.get(work.owner, work.cost)
                 self._means[work.owner] = before + RECENT * (work.cost - before)
 
@@ -151,7 +143,7 @@ class Scheduler:
         if not first:
             return [], wakes
         # a forward counts as the backward that it will bring, so that a whole step is level with another
-        slack = max(BACKWARD * work.charge for work in first)
+        slack = max(BACKWARD * work.charge + work.overhead for work in first)
         least = min(self._served[work.owner] for work in first)
         return [work for work in first if self._served[work.owner] <= least + slack], wakes
 

@@ -37,8 +37,8 @@ class Work:
     Attributes
     ----------
     share : of the memory that its tensors take. arrived, expires : on the monotonic clock.
-    charge : cells of one pass, with attention's. graph : for a backward, the pass whose graph it may use; set when it
-        is queued.
+    charge : cells of one pass, with attention's. overhead : cells that any request is worth.
+    graph : for a backward, the pass whose graph it may use; set when it is queued.
     """
 
     caller: Caller
@@ -49,6 +49,7 @@ class Work:
     arrived: float
     expires: float
     charge: int = 0
+    overhead: int = 0
     graph: HeldGraph | None = None
     answered: bool = False
 
@@ -65,7 +66,7 @@ class Work:
     @property
     def cost(self) -> int:
         """What it costs to compute, in cells."""
-        return FACTORS[self.request.op] * self.charge
+        return FACTORS[self.request.op] * self.charge + self.overhead
 
     @property
     def cells(self) -> int:

@@ -23,7 +23,7 @@ def work(
     shape = Rows.of(torch.zeros(rows, width, 1), None, None)
     caller = SimpleNamespace(client=client, owner=client, gone=False)
     return Work(
-        caller, pb.Request(op=op), shape, [], MEMORY.take(client, Kind.MESSAGE, 0), at, at + 10, rows * width, graph
+        caller, pb.Request(op=op), shape, [], MEMORY.take(client, Kind.MESSAGE, 0), at, at + 10, rows * width, 0, graph
     )
 
 
@@ -214,16 +214,14 @@ def test_long_requests_leave_the_time_to_others_even_while_nobody_waits() -> Non
 
 
 def test_small_requests_are_charged_the_time_that_they_take() -> None:
-    """A pass takes as long as a hundred cells, however few it has."""
-    queue, now, seconds = Scheduler(1, 10_000, WAIT), 0.0, Counter()
-    for client in ("tiny", "ann"):
-        queue.add(work(client, width=1 if client == "tiny" else 900))
+    """A pass takes as long as a hundred cells more than it has."""
+    queue, seconds, width = Scheduler(1, 10_000, WAIT), Counter(), {"tiny": 1, "ann": 900}
+    for client in width:
+        queue.add(replace(work(client, width=width[client]), overhead=100))
     for _ in range(400):
-        (one,) = queue.next(now, active=2)
-        took = 100 + one.cost
-        queue.ran([one], now, now + took, cells=took)
-        now, seconds[one.client] = now + took, seconds[one.client] + took
-        queue.add(work(one.client, width=one.rows.width, at=now))
+        (one,) = queue.next(1.0, active=2)
+        seconds[one.client] += 100 + one.cells
+        queue.add(replace(work(one.client, width=width[one.client]), overhead=100))
     assert max(seconds.values()) <= 1.2 * min(seconds.values())
 
 
