@@ -54,9 +54,9 @@ class Seen:
     log: int
 
     def p95(self, begin: float = 0.0, end: float = float("inf")) -> float:
-        """Of the steps that began in this time, in seconds."""
-        taken = [seconds for begun, seconds in self.steps if begin <= begun < end]
-        return quantiles(taken, n=20, method="inclusive")[-1] if len(taken) > 1 else float("nan")
+        """Of the steps that began in this time, in seconds; where none did, one had taken all of it."""
+        taken = [seconds for begun, seconds in self.steps if begin <= begun < end] or [end - begin]
+        return quantiles(taken, n=20, method="inclusive")[-1] if len(taken) > 1 else taken[0]
 
 
 def measure(size: Size) -> list[Result]:

@@ -6,6 +6,7 @@ charged its cells, and what attention costs on top, in cells: ``rows x width x (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -22,8 +23,9 @@ SOFTMAX = 32
 """Multiplications that one weight of one head costs beside its two products: exponential, mask, sum and memory."""
 
 REQUEST = 20_000_000
-"""Multiplications that a request is worth beside its cells: a millisecond or two of messages, threads and small
-operations. Without it whoever sends many tiny requests would always be the one who was served least."""
+"""Multiplications that a request is worth beside its cells at least, before the shortest pass tells how many: messages,
+threads and small operations take time. Without it whoever sends many tiny requests would always be the one who was
+served least."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,19 @@ class Speed:
     """
 
     def __init__(self) -> None:
-        self._fastest = 0.0
+        self._fastest, self._shortest = 0.0, math.inf
 
     def note(self, charge: int, seconds: float) -> None:
         """A pass over so many cells took so long."""
         if seconds > 0:
             self._fastest = max(self._fastest, charge / seconds)
+            self._shortest = min(self._shortest, seconds)
 
     def seconds(self, charge: int) -> float:
         """What so many cells will take at least; 0 before anything was measured."""
         return charge / self._fastest if self._fastest else 0.0
+
+    @property
+    def overhead(self) -> int:
+        """Cells that could have been computed in the shortest pass so far: what any request takes, however small."""
+        return round(self._fastest * self._shortest) if self._fastest else 0

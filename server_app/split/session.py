@@ -241,7 +241,8 @@ class Session:
             raise
         now = time.monotonic()
         self._taken += 1
-        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds - wait, charge, cost.overhead))
+        overhead = max(cost.overhead, self._engine.speed.overhead)
+        self._engine.submit(Work(self, request, rows, tensors, share, now, now + seconds - wait, charge, overhead))
 
     def _check_seconds(self, cost: int) -> None:
         limit, needed = self._settings.limits.pass_seconds, self._engine.speed.seconds(cost)

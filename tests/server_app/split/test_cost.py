@@ -66,11 +66,13 @@ def test_layers_without_a_configuration_are_charged_their_cells() -> None:
 
 def test_small_passes_do_not_make_the_machine_look_slow() -> None:
     speed = Speed()
-    assert speed.seconds(1 << 30) == 0
+    assert speed.seconds(1 << 30) == 0 == speed.overhead
     speed.note(1000, 0.5)
     for _ in range(100):
         speed.note(1, 0.1)
     assert speed.seconds(4000) == 2.0
+    # which take a tenth of a second each, whatever they cost
+    assert speed.overhead == 200
 
 
 def test_the_charge_follows_the_time_that_rows_take() -> None:
