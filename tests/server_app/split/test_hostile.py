@@ -317,8 +317,8 @@ def test_a_request_that_would_take_too_long_is_refused_by_the_name_of_the_settin
     address = host.start()
     host.begin("ann", 1, 0.1, adapter_seed=1)
     # as on a machine that computes one cell in a second
+    host._engine.speed.note(1, 1.0)
     host._engine.speed.note = lambda charge, seconds: None
-    host._engine.speed._fastest = 1.0
     with SplitLink(address, host.mint("ann", 60), link_settings("bert", Cut(1, 1))) as link:
         assert link.infer(hidden(1, 3)).isfinite().all()
         with pytest.raises(SplitError, match="'split.limits.pass-seconds' = 10") as caught:
