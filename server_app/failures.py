@@ -16,7 +16,7 @@ from common.errors import (
     RunError,
     SplitError,
 )
-from common.printable import printable
+from common.line import line
 
 LONGEST = 300
 """Characters of a reason that are kept; what a client sends may be of any length."""
@@ -61,5 +61,4 @@ def failure(error: Error, who: str) -> FellrecError:
 
 
 def _line(text: str) -> str:
-    first = printable(next(iter(text.strip().splitlines()), ""))
-    return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
+    return line(next(iter(text.strip().splitlines()), ""), LONGEST)
