@@ -363,6 +363,8 @@ def _typed(kind: type[ClientFacts], row: dict[str, Any]) -> ClientFacts:
         raise ValueError(f"client name {POOL!r} is reserved")
     check_name(row["client"])
     facts = kind(**{name: row[name] for name in expected})
+    if facts.test_users + facts.met_before > facts.users:
+        raise ValueError(f"{facts.test_users} users to test and {facts.met_before} met before, of {facts.users} users")
     if not facts.train_interactions <= facts.interactions or facts.users > facts.interactions:
         raise ValueError(
             f"{facts.users} users, {facts.train_interactions} training interactions of {facts.interactions} interactions"

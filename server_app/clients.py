@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
 
-from common.errors import RunError
+from common.errors import MessageError, RunError
 from common.events import EventLog
 from common.low_rank import Adapter
 from common.messages import ClientFacts, Roster
@@ -89,6 +89,10 @@ class Clients:
         """Puts back a member that a checkpoint kept."""
         self._members[member.facts.client] = member
 
+    def forget(self, node: int) -> None:
+        """Drops the clients of a node, as if they had never joined."""
+        self._members = {client: member for client, member in self._members.items() if member.node != node}
+
     def away(self, gone: set[int]) -> list[str]:
         """Notes that these nodes have left; returns the names of their clients."""
         names = [client for client, member in self if member.node in gone]
@@ -107,6 +111,8 @@ class ClientRegister:
 
     def __init__(self, clients: Clients, newcomer: Callable[[], Adapter], log: EventLog) -> None:
         self._clients, self._newcomer, self._log = clients, newcomer, log
+        self._real = False
+        self._pretended: set[int] = set()
 
     def here(self) -> int:
         """How many clients are present."""
@@ -118,12 +124,36 @@ class ClientRegister:
             self._log.write("away", client=client)
 
     def admit(self, node: int, answer: RecordDict) -> None:
-        """Welcomes a node's clients; raises MessageError for a malformed answer, RunError as :meth:`Clients.welcome`."""
+        """Welcomes a node's clients; raises MessageError for an answer that cannot be, RunError as :meth:`Clients.welcome`."""
         with readable(f"the answer of node {node}"):
             roster, adapter = Roster.from_record(answer), self._newcomer()
-        # one real node is enough for a federation to be real, whatever the others say
-        self._clients.simulated = roster.simulated and (self._clients.simulated or not len(self._clients))
+        self._check_votes(node, roster)
         for facts in roster.clients:
             new = self._clients.welcome(facts, node, adapter)
             self._log.write("joined" if new else "back", client=facts.client, users=facts.users, items=facts.items,
                             train_interactions=facts.train_interactions, dataset=facts.dataset)  # fmt: skip
+
+    def _check_votes(self, node: int, roster: Roster) -> None:
+        """Sees to it that a real node has one vote: only in simulation does a node host several clients.
+
+        One real node is enough for a federation to be real: from then on whoever calls itself simulated is refused, and whoever
+        did so before is left out.
+        """
+        if roster.simulated and self._real:
+            raise MessageError(f"node {node} says that it is simulated, and others are real", "give it a 'client-key'")
+        if not roster.simulated:
+            if len(roster.clients) != 1:
+                raise MessageError(
+                    f"node {node} names {len(roster.clients)} clients", "a real node hosts the one of its 'client-key'"
+                )
+            for pretender in sorted(self._pretended):
+                self._clients.forget(pretender)
+                self._log.write(
+                    "refused", node=str(pretender), code=MessageError.code,
+                    reason=f"node {pretender} said that it is simulated, and node {node} is real",
+                )  # fmt: skip
+            self._pretended.clear()
+            self._real = True
+        else:
+            self._pretended.add(node)
+        self._clients.simulated = not self._real

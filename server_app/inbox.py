@@ -66,7 +66,7 @@ class Inbox:
                 self.reject(outcome, client, round_number, error)
                 continue
             outcome.received[client] = message_bytes(reply.content)
-            del outcome.failed[client]
+            outcome.failed.pop(client, None)
         for client in (client for client, why in outcome.failed.items() if why == SILENT):
             self._log.write(
                 "rejected", client=client, round=round_number, code=SILENT, reason="no reply within the round's time"

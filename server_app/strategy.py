@@ -274,12 +274,12 @@ class FederatedRecommenders(Strategy):
             # a message lives no longer than its round
             made = Message(record, member.node, kind, ttl=self.timeout, group_id=str(tasks[client].round))
             sent.append((client, made))
-        self.inbox.expect(sent, {client: self._limits(client) for client, _ in sent})
+        self.inbox.expect(sent, {client: self._limits(task) for client, task in tasks.items()})
         return [message for _, message in sent]
 
-    def _limits(self, client: str) -> Limits:
-        members = [member for _, member in self.clients] if client == POOL else [self.clients[client]]
-        return Limits.of((member.facts for member in members), self.config.train)
+    def _limits(self, task: Task) -> Limits:
+        members = [member for _, member in self.clients] if task.client == POOL else [self.clients[task.client]]
+        return Limits.of((member.facts for member in members), self.config.train, task.own is not None)
 
     def _leave_out(self, server_round: int) -> None:
         """Leaves out, by name, every client whose update is out of all proportion to the others'; hosted parts included."""

@@ -174,7 +174,8 @@ def rows(value: object):
     "change",
     [
         row(dataset="\ud800"), row(dataset="x" * 300), row(dataset="\x1b[31mred"), row(users=-1), row(users=2**62),
-        row(items=10**400), row(train_interactions=10**9), row(split="\u202e"), rows(["[" * 100_000 + "]" * 100_000]),
+        row(items=10**400), row(train_interactions=10**9), row(split="\u202e"), row(test_users=2**40), row(met_before=10**6),
+        rows(["[" * 100_000 + "]" * 100_000]),
         rows(["{}"]), rows([1]), rows("text"), rows(["null"]),
     ],
 )  # fmt: skip
@@ -186,12 +187,51 @@ def test_a_node_that_joins_with_nonsense_is_refused_and_the_others_train(fellrec
     found["reason"].encode()
 
 
-def test_one_node_cannot_call_a_federation_simulated(fellrec_home: Path) -> None:
-    def lies(config) -> None:  # noqa: ANN001
-        config["simulated"] = False
+def several(config) -> None:  # noqa: ANN001
+    """Its own row under six names."""
+    config["simulated"] = False
+    first = json.loads(config["clients"][0])
+    config["clients"] = [json.dumps(first | {"client": f"ghost-{number}"}) for number in range(6)]
 
-    federate(tiny_settings(fellrec_home, num_server_rounds=1), 3, grid=lambda *given: Roll(*given, lies))
-    assert result(fellrec_home)["run"]["mode"] == "deployment"
+
+class Real(Roll):
+    """As :class:`Roll`, with nodes that are real but for what the second one says."""
+
+    def _answer(self, message: Message) -> Message | None:
+        reply = super(Roll, self)._answer(message)
+        if message.metadata.message_type == "query":
+            reply.content["config"]["simulated"] = False
+            if message.metadata.dst_node_id == self.liar:
+                self._change(reply.content["config"])
+        return reply
+
+
+@pytest.mark.parametrize("liar", [101, 102])
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_real_node_has_one_vote_whatever_it_calls_itself(fellrec_home: Path, liar: int, simulated: bool) -> None:
+    def change(config) -> None:  # noqa: ANN001
+        several(config)
+        config["simulated"] = simulated
+
+    def made(*given) -> Real:  # noqa: ANN002
+        grid = Real(*given, change)
+        grid.liar = liar
+        return grid
+
+    federate(tiny_settings(fellrec_home, num_server_rounds=1), 3, grid=made)
+    found = result(fellrec_home)
+    assert found["run"]["mode"] == "deployment" and found["run"]["clients"] == 2
+    assert [event["node"] for event in rejected(fellrec_home)] == [str(liar)]
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fellrec"])
+def test_an_own_share_that_was_not_offered_is_refused(fellrec_home: Path, strategy: str) -> None:
+    """The guard would measure from where the client claims to have begun. In round 1 nobody has an own adapter yet."""
+    fault = in_training(claim("share", 1.0))
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, strategy__name=strategy)
+    federate(settings, faults={(HOSTILE, 1): fault})
+    (found,) = rejected(fellrec_home)
+    assert found["client"] == HOSTILE and "'share' = 1.0 was not offered" in found["reason"]
 
 
 NUMBERS = st.one_of(

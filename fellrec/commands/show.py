@@ -29,7 +29,7 @@ def show_command(run: Run = "latest", as_json: Json = False) -> None:
         return
     try:
         lines = result_table(result)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RunError(
             f"the result of run {folder.name!r} cannot be shown: {type(error).__name__}: {error}",
             "restore its result.json, or see what is in it with --json",

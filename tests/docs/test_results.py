@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.poison import table
 from fellrec.commands.compare import comparison_table
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -18,9 +19,15 @@ METRICS = ("auc", "user_auc")
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_table_is_what_its_file_says(path: Path, metric: str) -> None:
     page = (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8")
-    table = "\n".join(comparison_table(json.loads(path.read_text(encoding="utf-8")), metric))
-    assert table in page, table
+    expected = "\n".join(comparison_table(json.loads(path.read_text(encoding="utf-8")), metric))
+    assert expected in page, expected
 
 
 def test_there_are_comparisons() -> None:
     assert FILES
+
+
+def test_the_table_of_a_hostile_client_is_what_its_file_says() -> None:
+    found = json.loads((CHECKOUT / "benchmarks" / "results" / "poison.json").read_text(encoding="utf-8"))
+    assert table(found["results"]) in (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert all(one["ratio"] >= one["target"] for one in found["results"] if one["target"])

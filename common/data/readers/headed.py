@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from reprlib import repr as short
 
 from common.data.readers.binary import HEAD, marked
 from common.data.readers.stream import literal_table, opened, table, unpacked
@@ -58,7 +59,7 @@ class Headed:
         twice = [name for name, count in Counter(_plain(column) for column in columns).items() if name and count > 1]
         if twice:
             same = [column for column in columns if _plain(column) == twice[0]]
-            raise DataError(f"{path.name!r} has a column twice: {same!r}", "leave one of them out, or rename it")
+            raise DataError(f"{path.name!r} has a column twice: {short(same)}", "leave one of them out, or rename it")
         return replace(found, header=columns)
 
     def find(self, aliases: tuple[str, ...]) -> int | None:
@@ -71,7 +72,7 @@ class Headed:
         found = self.find(aliases)
         if found is None:
             raise DataError(
-                f"{self.path.name!r} has no column for the {what}; its columns are {list(self.header)!r}",
+                f"{self.path.name!r} has no column for the {what}; its columns are {short(list(self.header))}",
                 f"call it {aliases[0]!r} (also taken: {', '.join(aliases[1:])})",
             )
         return found
