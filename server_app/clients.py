@@ -112,7 +112,7 @@ class ClientRegister:
     def __init__(self, clients: Clients, newcomer: Callable[[], Adapter], log: EventLog) -> None:
         self._clients, self._newcomer, self._log = clients, newcomer, log
         self._real = False
-        self._pretended: set[int] = set()
+        self._simulated: set[int] = set()
 
     def here(self) -> int:
         """How many clients are present."""
@@ -126,15 +126,16 @@ class ClientRegister:
     def admit(self, node: int, answer: RecordDict) -> None:
         """Welcomes a node's clients; raises MessageError for an answer that cannot be, RunError as :meth:`Clients.welcome`."""
         with readable(f"the answer of node {node}"):
-            roster, adapter = Roster.from_record(answer), self._newcomer()
-        self._check_votes(node, roster)
+            roster = Roster.from_record(answer)
+        self._check_size(node, roster)
+        adapter = self._newcomer()
         for facts in roster.clients:
             new = self._clients.welcome(facts, node, adapter)
             self._log.write("joined" if new else "back", client=facts.client, users=facts.users, items=facts.items,
                             train_interactions=facts.train_interactions, dataset=facts.dataset)  # fmt: skip
 
-    def _check_votes(self, node: int, roster: Roster) -> None:
-        """Sees to it that a real node has one vote: only in simulation does a node host several clients.
+    def _check_size(self, node: int, roster: Roster) -> None:
+        """Sees to it that a real node joins as one client: only in simulation does a node host several.
 
         One real node is enough for a federation to be real: from then on whoever calls itself simulated is refused, and whoever
         did so before is left out.
@@ -146,14 +147,14 @@ class ClientRegister:
                 raise MessageError(
                     f"node {node} names {len(roster.clients)} clients", "a real node hosts the one of its 'client-key'"
                 )
-            for pretender in sorted(self._pretended):
-                self._clients.forget(pretender)
+            for other in sorted(self._simulated):
+                self._clients.forget(other)
                 self._log.write(
-                    "refused", node=str(pretender), code=MessageError.code,
-                    reason=f"node {pretender} said that it is simulated, and node {node} is real",
+                    "refused", node=str(other), code=MessageError.code,
+                    reason=f"node {other} said that it is simulated, and node {node} is real",
                 )  # fmt: skip
-            self._pretended.clear()
+            self._simulated.clear()
             self._real = True
         else:
-            self._pretended.add(node)
+            self._simulated.add(node)
         self._clients.simulated = not self._real

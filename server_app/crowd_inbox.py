@@ -83,7 +83,7 @@ class CrowdInbox:
         asked = reply.metadata.reply_to_message_id
         return next((clients for clients, message in self._sent if message.metadata.message_id == asked), ())
 
-    def _node_of(self, reply: Message) -> SetFacts:
+    def _facts_at(self, reply: Message) -> SetFacts:
         """What the node that was asked said when it joined, whatever node a reply calls itself."""
         asked = reply.metadata.reply_to_message_id
         (node,) = (m.metadata.dst_node_id for _, m in self._sent if m.metadata.message_id == asked)
@@ -135,7 +135,7 @@ class CrowdInbox:
             raise MessageError(f"answered for round {report.round!r} and clients {sorted(strange)[:3]!r}")
         if set(report.scores) != set(parts):
             raise MessageError(f"measured {sorted(report.scores)!r}, not {list(parts)!r}")
-        self._check_rows(report, self._node_of(reply))
+        self._check_rows(report, self._facts_at(reply))
         fault = self._state.check(report.upload, len(report.clients))
         if fault:
             raise MessageError(fault, "server and clients must use the same model and adapter settings")

@@ -14,7 +14,7 @@ from common.low_rank import Adapter
 from common.messages import EvaluateReport, TrainReport, check_adapter
 from common.record_fields import message_bytes, readable
 from server_app.failures import failure
-from server_app.limits import Limits
+from server_app.report_limits import ReportLimits
 
 Report = TypeVar("Report", TrainReport, EvaluateReport)
 
@@ -42,9 +42,9 @@ class Inbox:
     def __init__(self, like: Adapter, log: EventLog) -> None:
         self._like, self._log = like, log
         self._sent: Sequence[tuple[str, Message]] = ()
-        self._limits: Mapping[str, Limits] = {}
+        self._limits: Mapping[str, ReportLimits] = {}
 
-    def expect(self, sent: Sequence[tuple[str, Message]], limits: Mapping[str, Limits]) -> None:
+    def expect(self, sent: Sequence[tuple[str, Message]], limits: Mapping[str, ReportLimits]) -> None:
         """From now on, replies are to these messages; ``limits`` says by client what each may report."""
         self._sent, self._limits = sent, limits
 

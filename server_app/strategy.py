@@ -33,8 +33,8 @@ from server_app.aggregation.rule import Updates, mix
 from server_app.clients import Clients, Member
 from server_app.hosting import Hosting
 from server_app.inbox import Inbox, Outcome
-from server_app.limits import Limits
 from server_app.patience import Patience
+from server_app.report_limits import ReportLimits
 from server_app.strategies import plan
 
 
@@ -277,9 +277,9 @@ class FederatedRecommenders(Strategy):
         self.inbox.expect(sent, {client: self._limits(task) for client, task in tasks.items()})
         return [message for _, message in sent]
 
-    def _limits(self, task: Task) -> Limits:
+    def _limits(self, task: Task) -> ReportLimits:
         members = [member for _, member in self.clients] if task.client == POOL else [self.clients[task.client]]
-        return Limits.of((member.facts for member in members), self.config.train, task.own is not None)
+        return ReportLimits.of((member.facts for member in members), self.config.train, task.own is not None)
 
     def _leave_out(self, server_round: int) -> None:
         """Leaves out, by name, every client whose update is out of all proportion to the others'; hosted parts included."""

@@ -322,7 +322,7 @@ def test_a_size_that_would_outweigh_all_others_is_capped_and_told(fellrec_home: 
         ]
 
     chosen = tiny_settings(fellrec_home, num_server_rounds=1, train__examples=0, strategy__name="fedavg")
-    faults = {(HOSTILE, 1): in_training(claim("num-examples", 10**9)), ("toy-0", 1): in_training(sends(lambda t: t))}
+    faults = {(HOSTILE, 1): in_training(claim("num-examples", 10**9))}
     federate(chosen, 3, grid=lambda settings, nodes, _: Roll(settings, nodes, faults, joins_as_large))
     log = read_events(RunFolder.find("latest", str(fellrec_home)).events_path)
     (told,) = [event for event in log if event["event"] == "warning" and event["kind"] == "size"]

@@ -12,7 +12,7 @@ from common.own_share import SHARES
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReportLimits:
     """Of one client, or of the pool of all.
 
     Attributes
@@ -27,7 +27,7 @@ class Limits:
     shares: tuple[float, ...] = (0.0,)
 
     @classmethod
-    def of(cls, clients: Iterable[ClientFacts], train: TrainConfig, own_share: bool) -> Limits:
+    def of(cls, clients: Iterable[ClientFacts], train: TrainConfig, own_share: bool) -> ReportLimits:
         """Those of the clients together, with an own share or without.
 
         An example is one training interaction, or of the budget where there is one.
