@@ -1,20 +1,20 @@
-"""The ClientApp: what a client answers. Whatever goes wrong becomes an error reply with a code; it never carries data."""
+"""The ClientApp: what a node answers. Whatever goes wrong becomes an error reply with a code; it never carries data."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from client_app.client import Client, facts
-from client_app.crowd import evaluate_crowd, roster, train_crowd
-from client_app.outbox import release
+from client_app import work
+from client_app.click_learner import click_facts
+from client_app.outbox import record_of
+from client_app.text_learner import text_facts
 from common.config import RunConfig, from_flat
-from common.crowd_messages import CrowdTask
-from common.errors import ConfigError, DataError, FellrecError, RunError
-from common.messages import Hello, Roster, Task
+from common.errors import FellrecError, RunError
+from common.messages import Hello, Report, Roster, Task
 from common.version import app_identity
 
 log = logging.getLogger("flwr")
@@ -28,50 +28,29 @@ UNEXPECTED = 999
 def hello(message: Message, context: Context) -> Message:
     """Who lives here?"""
 
-    def answer(config: RunConfig) -> RecordDict:
+    def answer(config: RunConfig) -> Roster:
         _same_app(Hello.from_record(message.content).app)
-        if config.model.recommender == "click":
-            return release(roster(config, context.node_config))
+        facts = click_facts if config.model.recommender == "click" else text_facts
         simulated = "partition-id" in context.node_config
-        return release(Roster(app_identity(), simulated, facts(config, context.node_config)))
+        return Roster(app_identity(), simulated, facts(config, context.node_config))
 
     return _reply(message, context, answer)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Trains one client's recommender for one round; a click model's node all of its clients'."""
-
-    def answer(config: RunConfig) -> RecordDict:
-        if config.model.recommender == "click":
-            return release(train_crowd(config, context.node_config, _crowd_task(message)))
-        with Client(config, context.node_config, _task(message), training=True) as client:
-            return release(client.train())
-
-    return _reply(message, context, answer)
+    """Trains the message's clients for one round."""
+    return _reply(message, context, lambda config: work.train(config, context.node_config, _task(message)))
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Measures one client's final recommender; a click model's node all of its clients'."""
-
-    def answer(config: RunConfig) -> RecordDict:
-        if config.model.recommender == "click":
-            return release(evaluate_crowd(config, context.node_config, _crowd_task(message)))
-        with Client(config, context.node_config, _task(message), training=False) as client:
-            return release(client.evaluate())
-
-    return _reply(message, context, answer)
+    """Measures the final recommenders of the message's clients."""
+    return _reply(message, context, lambda config: work.evaluate(config, context.node_config, _task(message)))
 
 
 def _task(message: Message) -> Task:
     task = Task.from_record(message.content)
-    _same_app(task.app)
-    return task
-
-
-def _crowd_task(message: Message) -> CrowdTask:
-    task = CrowdTask.from_record(message.content)
     _same_app(task.app)
     return task
 
@@ -84,15 +63,12 @@ def _same_app(server: str) -> None:
         )
 
 
-def _reply(message: Message, context: Context, answer: Callable[[RunConfig], RecordDict]) -> Message:
+def _reply(message: Message, context: Context, answer: Callable[[RunConfig], Report | Roster]) -> Message:
     try:
-        return Message(answer(from_flat(context.run_config)), reply_to=message)
+        return Message(record_of(answer(from_flat(context.run_config))), reply_to=message)
     except FellrecError as error:
         log.error("%s", error)
-        # What is wrong with data or settings may quote them, or name a path; the server learns the code alone.
-        quiet = isinstance(error, DataError | ConfigError)
-        reason = f"[{error.code}] see the client's log" if quiet else str(error)
-        return Message(Error(int(error.code[2:]), reason), reply_to=message)
+        return Message(Error(int(error.code[2:]), work.reason_of(error)), reply_to=message)
     except Exception as error:
         log.exception("unexpected failure")
         return Message(Error(UNEXPECTED, f"unexpected {type(error).__name__}; see the client's log"), reply_to=message)

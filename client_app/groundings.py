@@ -13,7 +13,8 @@ from client_app.items import Shelf
 from client_app.ranking import fitted_evidence, rank_with_evidence, summary
 from common.config import RunConfig
 from common.data.split import Cases
-from common.messages import GROUNDED, Ranking
+from common.messages import Rankings
+from common.messages.report import GROUNDED
 from common.recommenders.evidence import MOST_USERS
 from common.recommenders.generative import GenerativeRecommender, Grounding
 from common.recommenders.grounding import exact_share
@@ -24,9 +25,9 @@ def both_groundings(
     shelf: Shelf,
     cases: Cases,
     config: RunConfig,
-    measured: tuple[Ranking, Ranking],
-) -> dict[str, Ranking]:
-    """By :data:`~common.messages.GROUNDED` what each way of grounding serves, and what it achieves without evidence.
+    measured: tuple[Rankings, Rankings],
+) -> dict[str, Rankings]:
+    """By :data:`~common.messages.report.GROUNDED` what each way of grounding serves, and what it achieves without evidence.
 
     Injection is for distances; beams get popularity in its place.
 
@@ -44,7 +45,10 @@ def both_groundings(
         score = partial(_score, recommender, shelf, way)
         blend = fitted_evidence(score, shelf.holding, chosen)
         ranked = rank_with_evidence(score, blend, cases, config.evaluate.batch_size)
-        found |= {name: summary(metrics, len(cases)) for name, metrics in zip(GROUNDED[way], ranked, strict=True)}
+        found |= {
+            name: summary(shelf.holding.client, metrics, len(cases))
+            for name, metrics in zip(GROUNDED[way], ranked, strict=True)
+        }
     return found
 
 

@@ -12,7 +12,7 @@ from common.data.coverage import Coverage
 from common.data.dataset import Dataset
 from common.data.split import Cases, Part, TrainingExamples, cases, split, training_examples
 from common.errors import DataError
-from common.messages import ClientFacts
+from common.messages import ClientFacts, SetFacts
 from common.seeds import derive
 
 
@@ -50,23 +50,20 @@ class Holding:
             )
         return cls(client, dataset)
 
-    def facts(self) -> ClientFacts:
-        """The counts that the server may know."""
+    def facts(self, groups: tuple[int, ...] = ()) -> ClientFacts:
+        """The counts that the server may know, and the client's value of every grouping attribute."""
         data = self.dataset
         coverage = Coverage.of(data.interactions, data.parts)
         return ClientFacts(
             client=self.client,
-            dataset=data.catalogue.name,
-            catalogue=data.catalogue.digest,
+            set=SetFacts(data.catalogue.name, data.catalogue.digest, len(data.catalogue), data.generated, data.split),
             digest=data.digest,
             users=len(np.unique(data.interactions.users)),
-            items=len(data.catalogue),
             interactions=len(data.interactions),
             train_interactions=int((data.parts == Part.TRAIN).sum()),
-            generated=data.generated,
-            split=data.split,
             test_users=coverage.tested,
             met_before=coverage.met_before,
+            groups=groups,
         )
 
     def train_pairs(self) -> tuple[np.ndarray, np.ndarray]:

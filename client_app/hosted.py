@@ -17,7 +17,7 @@ from common.certificates import read_authorities, read_pair
 from common.config import RunConfig, Value
 from common.cut import config_digest, digest, set_trunk
 from common.errors import ConfigError, MessageError
-from common.messages import Task
+from common.messages import Doors
 from common.models import resolve
 from common.wire import CREDITS, Codec
 
@@ -97,13 +97,13 @@ class Hosted:
     ahead = CREDITS
 
     def __init__(
-        self, backbone: nn.Module, task: Task, config: RunConfig, node: Mapping[str, Value], training: bool
+        self, backbone: nn.Module, doors: Doors | None, config: RunConfig, node: Mapping[str, Value], training: bool
     ) -> None:
-        if task.doors is None:
+        if doors is None:
             raise MessageError(
                 "the task leads to no hosted layers, but 'split.on' = True", "server and client must agree"
             )
-        self._backbone, self._doors = backbone, task.doors
+        self._backbone, self._doors = backbone, doors
         self._root, self._pair = _certificates(node)
         folder = resolve(config.model.name)
         self._settings = LinkSettings(

@@ -23,7 +23,6 @@ from client_app.holding import Holding
 from client_app.memory import Memory
 from common.config import RunConfig
 from common.errors import RunError
-from common.messages import Task
 from common.models import resolve
 from common.recommenders.build import origin
 from common.recommenders.recommender import Index, Recommender
@@ -57,11 +56,11 @@ def frozen_in(config: RunConfig, round_number: int) -> bool:
     return 0 < config.train.freeze_items_from <= round_number
 
 
-def frozen_for(config: RunConfig, task: Task, training: bool) -> Frozen:
-    """Where the frozen matrix of a task comes from: who has trained before has one to remember."""
-    if training and task.round == config.train.freeze_items_from:
+def frozen_for(config: RunConfig, round_number: int, contributed: int, training: bool) -> Frozen:
+    """Where the frozen matrix of a round comes from: who contributed before (``contributed``, 0: never) has one to remember."""
+    if training and round_number == config.train.freeze_items_from:
         return Frozen.NOW
-    return Frozen.LATE if task.own is None else Frozen.KEPT
+    return Frozen.KEPT if contributed else Frozen.LATE
 
 
 def item_matrix(
@@ -156,7 +155,7 @@ def _untrained(recommender: Recommender, texts: Index, shelf: Memory, config: Ru
 def _at_origin(recommender: Recommender, config: RunConfig, base: Base) -> Iterator[None]:
     """Within it, the recommender is what :func:`~common.recommenders.build.origin` makes."""
     trained = trained_state(recommender)
-    start = origin(config.model, config.seed, config.generate)
+    start = origin(config.model, config.seed, config.generate, config.fedpa)
     load_trained(recommender, {name: start[name] for name in trained})
     try:
         with base():

@@ -15,7 +15,7 @@ from client_app.items import Shelf
 from common.baselines import ItemKNN, Popularity
 from common.config import RunConfig
 from common.data.split import Cases, Part
-from common.messages import Ranking
+from common.messages import Rankings
 from common.metrics import METRICS, RankingMetrics, ranks
 from common.recommenders.evidence import MOST_USERS, Evidence
 from common.recommenders.recommender import Recommender
@@ -116,7 +116,7 @@ def rank_with_evidence(
     return served, alone
 
 
-def summary(metrics: RankingMetrics, users: int) -> Ranking:
-    """The mean over users as it is reported; all zero, of zero users, where there was nobody to rank for."""
+def summary(client: str, metrics: RankingMetrics, users: int) -> Rankings:
+    """A client's mean over users as it is reported; all zero, of zero users, where there was nobody to rank for."""
     values = metrics.result() if users else dict.fromkeys(METRICS, 0.0)
-    return Ranking(users, values)
+    return Rankings((client,), {**{name: (value,) for name, value in values.items()}, "users": (users,)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from client_app.assignment import Assignment
 from client_app.holding import Holding
 from client_app.hosted import Middle, Whole
 from client_app.items import Shelf, frozen_for, frozen_in, item_matrix
@@ -15,8 +16,8 @@ from client_app.memory import Memory
 from client_app.ranking import judge, likelihoods, summary
 from common.config import RunConfig
 from common.data.split import Part
-from common.low_rank import Merge
-from common.messages import Ranking, Task
+from common.low_rank import Adapter, Merge
+from common.messages import Rankings
 from common.own_share import SHARES, choose_share, interpolate
 from common.recommenders.recommender import Index, Recommender
 from common.recommenders.state import load_trained
@@ -24,18 +25,31 @@ from common.recommenders.state import load_trained
 
 @dataclass(frozen=True)
 class Start:
-    """The recommender is loaded; ``validation`` is what it achieves before any step, ``share`` the step chosen."""
+    """A loaded recommender.
+
+    Attributes
+    ----------
+    shelf : Shelf
+        Client's data with this round's item matrix.
+    share : float
+        Own share that was chosen.
+    validation : Rankings
+        What the recommender achieves before any step.
+    adapter : Adapter
+        Trained tensors that it was loaded with.
+    """
 
     shelf: Shelf
     share: float
-    validation: Ranking
+    validation: Rankings
+    adapter: Adapter
 
 
 def start(
     recommender: Recommender,
     holding: Holding,
     texts: Index,
-    task: Task,
+    task: Assignment,
     memory: Memory,
     config: RunConfig,
     middle: Middle | None = None,
@@ -50,7 +64,7 @@ def start(
     ------
     RunError : the client has lost its frozen item matrix.
     """
-    middle, frozen = middle or Whole(), frozen_for(config, task, training)
+    middle, frozen = middle or Whole(), frozen_for(config, task.round, task.contributed, training)
     load_trained(recommender, task.adapter)
     middle.use(0.0)
     items = item_matrix(recommender, texts, holding, memory, config, task.round, middle.base, frozen)
@@ -58,7 +72,7 @@ def start(
     cases = holding.cases(Part.VALID, config.evaluate.valid_users, config.seed)
     batch = config.evaluate.batch_size
     measured, base = judge(recommender, shelf, cases, batch)
-    share = 0.0
+    share, adapter = 0.0, task.adapter
     if task.own is not None and len(cases):
         merge: Merge = config.fellrec.merge
         gains = {}
@@ -67,10 +81,11 @@ def start(
             middle.use(candidate)
             gains[candidate] = likelihoods(recommender, shelf, cases, batch) - base
         share = choose_share(gains, config.fellrec.own_margin)
-        load_trained(recommender, interpolate(task.adapter, task.own, share, merge))
+        adapter = interpolate(task.adapter, task.own, share, merge)
+        load_trained(recommender, adapter)
         middle.use(share)
         if share:
             if recommender.items_are_trained and not frozen_in(config, task.round):
                 shelf.items = recommender.encode_items(texts, batch)
             measured, _ = judge(recommender, shelf, cases, batch)
-    return Start(shelf, share, summary(measured, len(cases)))
+    return Start(shelf, share, summary(task.client, measured, len(cases)), adapter)

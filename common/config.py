@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from common.data.sets import parse_sets
 from common.errors import ConfigError
-from common.scopes import ADAPTER_SCOPE
+from common.scopes import SCOPES, known_strategies
 from common.section import Count, CountOrAll, Positive, Section, Share
 from common.split_config import SplitConfig
 
@@ -50,7 +50,9 @@ class ModelConfig(Section):
         "none", description="base weights in 8 or 4 bits, by bitsandbytes; with split.on = false only"
     )
     checkpointing: bool = Field(False, description="compute a layer's inner values anew on the way back: less memory")
-    adapter: Literal["lora", "full"] = Field("lora", description="low-rank adapters, or full fine-tuning")
+    adapter: Literal["lora", "full", "gated"] = Field(
+        "lora", description="low-rank adapters, full fine-tuning, or FedPA's paths for user and groups behind a gate"
+    )
     lora_rank: Count = Field(8, description="rank r of the adapters")
     lora_alpha: Positive = Field(16.0, description="scale of the adapters: alpha / r")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout before the adapters")
@@ -127,6 +129,9 @@ class FederationConfig(Section):
     stragglers: Annotated[float, Field(ge=0)] = Field(
         3.0, description="once the quorum is met, how many times as long the rest may take; 0: until the time-out"
     )
+    clients_per_message: CountOrAll = Field(
+        0, description="clients that a message carries; 0: one of a language model, all of a node's of a click model"
+    )
     min_clients: Count = Field(1, description="clients that the first round waits for")
     nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
     patience: CountOrAll = Field(
@@ -135,10 +140,11 @@ class FederationConfig(Section):
 
 
 class StrategyConfig(Section):
-    """Which assignment of scopes and rules (see ``server_app.strategies``)."""
+    """Which assignment of scopes (``common.scopes``) and rules (``server_app.strategies``)."""
 
-    name: Literal[*ADAPTER_SCOPE, "fedpa"] = Field(
-        "fellrec", description="the strategy; a click model goes with fedpa, fedavg or local"
+    name: str = Field("fellrec", description=f"one of {', '.join(SCOPES)}, or a rule of your own")
+    options: str = Field(
+        "", description="settings of a rule of your own: 'field=value field=value', the fields of its dataclass"
     )
     average_rounds: Count = Field(3, description="the last rounds whose mixed adapters are averaged for the result")
 
@@ -218,7 +224,13 @@ class FedpaConfig(Section):
     common_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.7, description="the gate's weight for the common path at the start"
     )
-    gate_width: str = Field("8,4", description="hidden width of each layer's gate, or one for all")
+    gate_width: str = Field(
+        "8,4", description="hidden width of each layer's gate, or one for all; of a language model the first counts"
+    )
+    groups: str = Field(
+        "",
+        description="what clients of a language model are grouped by, and the values: 'branch=north,south chain=a,b'",
+    )
     user_adapter: bool = Field(True, description="a user-level path, private to each client")
     group_adapters: bool = Field(True, description="a group-level path for each grouping attribute")
     gate: bool = Field(True, description="weigh the paths input by input; off: add them up")
@@ -309,6 +321,32 @@ def flatten(config: Section, prefix: str = "") -> Iterator[tuple[str, Value]]:
             yield from flatten(value, f"{key}.")
         else:
             yield key, value
+
+
+def parse_groups(text: str) -> dict[str, tuple[str, ...]]:
+    """The values of every grouping attribute, from ``attribute=value,value`` joined by spaces.
+
+    Raises
+    ------
+    ConfigError : it has another form, or a name or value stands twice.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for part in text.split():
+        attribute, equals, rest = part.partition("=")
+        values = tuple(rest.split(","))
+        if (
+            not equals
+            or not attribute.isidentifier()
+            or attribute in found
+            or not all(values)
+            or len(set(values)) < len(values)
+        ):
+            raise ConfigError(
+                f"'fedpa.groups' = {text!r}: {part!r} names no attribute with distinct values",
+                "write 'branch=north,south chain=a,b'",
+            )
+        found[attribute] = values
+    return found
 
 
 def _named(error: ValidationError, flat: Mapping[str, Value], known: Mapping[str, Value]) -> ConfigError:
@@ -453,7 +491,20 @@ def _refuse_set_conflicts(data: DataConfig) -> None:
         )
 
 
+def _refuse_unknown_strategy(name: str) -> None:
+    if name in SCOPES:
+        return
+    known = known_strategies()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        raise ConfigError(
+            f"setting 'strategy.name' = {name!r} is no strategy",
+            f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}",
+        )
+
+
 def _refuse_conflicts(config: RunConfig) -> None:
+    _refuse_unknown_strategy(config.strategy.name)
     _refuse_set_conflicts(config.data)
     if config.model.recommender == "click":
         _refuse_click_conflicts(config)

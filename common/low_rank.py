@@ -38,6 +38,16 @@ class Pair:
     b: str
 
 
+def mean_adapter(adapters: Sequence[Adapter]) -> Adapter:
+    """The plain mean of adapters of one form, tensor by tensor in float64, in their own dtypes."""
+    if len(adapters) == 1:
+        return dict(adapters[0])
+    return {
+        name: torch.stack([adapter[name].double() for adapter in adapters]).mean(dim=0).to(tensor.dtype)
+        for name, tensor in adapters[0].items()
+    }
+
+
 def pairs(adapter: Mapping[str, Tensor]) -> list[Pair]:
     """The LoRA pairs of an adapter, by layer name.
 

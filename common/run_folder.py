@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from common.low_rank import Adapter
 
-CHECKPOINT_SCHEMA = 2
+CHECKPOINT_SCHEMA = 3
 """Of what a checkpoint holds; another one is refused by name."""
 
 KEPT_CHECKPOINTS = 2

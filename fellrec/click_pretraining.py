@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from common.click_metrics import click_metrics
-from common.click_scopes import ITEM_IDS
 from common.data.click_division import divide, vocabulary
 from common.data.click_split import part_rows, split_clicks
 from common.data.clicks import ClickLog
@@ -168,8 +167,9 @@ def fit(
     model: ClickModel, rows: dict[Part, Rows], settings: ClickPretraining, loss: Callable[[Rows], Tensor], told: Told
 ) -> int:
     """Train by Adam on mini-batches; the model ends as it was after the epoch of the best validation AUC, which is returned."""
-    ids = [p for name, p in model.named_parameters() if name == ITEM_IDS]
-    others = [p for name, p in model.named_parameters() if name != ITEM_IDS]
+    table = f"item_embeddings.{ITEM_ID}.weight"
+    ids = [p for name, p in model.named_parameters() if name == table]
+    others = [p for name, p in model.named_parameters() if name != table]
     optimiser = torch.optim.Adam(
         [{"params": others}, {"params": ids, "lr": ID_PACE * settings.learning_rate}], lr=settings.learning_rate
     )

@@ -16,13 +16,12 @@ from common.config import RunConfig
 from common.cut import Cut
 from common.errors import RunError
 from common.low_rank import Adapter
-from common.messages import Doors, Task
+from common.messages import Doors
 from common.recommenders.build import build
 from common.recommenders.generative import GenerativeRecommender
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import load_trained, trained_state
 from common.run_folder import RunFolder
-from common.version import app_identity
 from server_app.hosting import Hosting
 
 ASKED = (signal.SIGINT, signal.SIGTERM)
@@ -94,9 +93,8 @@ def split_recommender(
     """The client's side of the recommender, its middle layers at a service; the second is to be closed."""
     recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m), config.generate)
     load_trained(recommender, {name: adapter[name] for name in trained_state(recommender)})
-    task = Task(app_identity(), run, client, 0, {}, doors=Doors(address, {0.0: token}))
     node = {ROOT: root_certificate, CERTIFICATE: certificate, KEY: key}
-    hosted = Hosted(recommender.backbone, task, config, node, training=False)
+    hosted = Hosted(recommender.backbone, Doors(address, {0.0: token}), config, node, training=False)
     hosted.use(0.0)
     if isinstance(recommender, GenerativeRecommender):
         recommender.base_context = hosted.base

@@ -15,11 +15,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from client_app.crowd_holding import simulated_clients
+from client_app.click_holding import simulated_clients
 from client_app.node import all_clients
 from common.config import RunConfig, Value
 from common.errors import RunError
-from common.events import Event, read_events
+from common.events import (
+    Event,
+    Measuring,
+    Refused,
+    Rejected,
+    Replied,
+    RoundEnded,
+    RoundStarted,
+    RunEnded,
+    RunFailed,
+    Validated,
+    read_events,
+)
 from common.home import runs_home
 from common.recommenders import build
 from common.run_folder import RunFolder
@@ -27,6 +39,7 @@ from common.table import result_table
 from fellrec import supervisor
 from fellrec.flower import Flower, own_superlink
 from fellrec.recipes import CHECKOUT
+from server_app.progress import NAMES, who
 
 
 def simulate(
@@ -113,40 +126,42 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None, note="")
-        rounds_began, first, answered, invited, recall = 0.0, 1, 0, 1, ""
+        rounds_began, first, answered, invited, quality = 0.0, 1, 0, 1, ""
         for event in _tail_events(path, process, began):
-            kind = event["event"]
-            if kind == "round_started":
-                if not rounds_began:
-                    rounds_began, first = event["time"], event["round"]
-                answered, invited = 0, event.get("answers", len(event["clients"]))
-                bar.update(task, description=f"round {event['round']}/{event['of']}", total=event["of"])
-            elif kind == "reply":
-                answered += 1
-                done = event["round"] - (1 - answered / invited)
-                bar.update(
-                    task, completed=min(done, config.num_server_rounds), note=f"{event['client']} answered {recall}"
-                )
-            elif kind == "validated":
-                recall = f"AUC {event['auc']:.4f}" if "auc" in event else f"R@10 {event['recall@10']:.4f}"
-            elif kind == "round_ended":
-                spent = (event["time"] - rounds_began) / (event["round"] - first + 1)
-                left = spent * (config.num_server_rounds - event["round"])
-                told = "loss not told" if event["loss"] is None else f"loss {event['loss']:.4f}"
-                loss = "void" if event["void"] else told
-                bar.update(task, completed=event["round"], note=f"{loss}, about {left:.0f} s left")
-                bar.console.print(
-                    f"round {event['round']}: {loss}, {event['clients_ok']} clients, before it {recall or 'no validation'}",
-                    markup=False,
-                )
-            elif kind in ("rejected", "refused", "run_failed"):
-                bar.console.print(
-                    f"{kind}: {event.get('client') or event.get('node') or ''} {event['reason']}", markup=False
-                )
-            elif kind == "measuring":
-                bar.update(task, description="measuring", note="test users")
-            elif kind == "run_ended":
-                ended = True
+            match event:
+                case RoundStarted(round=number, of=of, messages=messages, time=at):
+                    if not rounds_began:
+                        rounds_began, first = at, number
+                    answered, invited = 0, messages
+                    bar.update(task, description=f"round {number}/{of}", total=of)
+                case Replied(round=number, clients=clients):
+                    answered += 1
+                    done = number - (1 - answered / invited)
+                    note = f"{who(clients)} answered {quality}"
+                    bar.update(task, completed=min(done, config.num_server_rounds), note=note)
+                case Validated(metric=metric, means=means):
+                    quality = f"{NAMES.get(metric, metric)} {means[metric]:.4f}"
+                case RoundEnded() as done_round:
+                    number = done_round.round
+                    spent = (done_round.time - rounds_began) / (number - first + 1)
+                    left = spent * (config.num_server_rounds - number)
+                    told = "loss not reported" if done_round.loss is None else f"loss {done_round.loss:.4f}"
+                    loss = "void" if done_round.void else told
+                    bar.update(task, completed=number, note=f"{loss}, about {left:.0f} s left")
+                    bar.console.print(
+                        f"round {number}: {loss}, {done_round.clients_ok} clients, before it {quality or 'no validation'}",
+                        markup=False,
+                    )
+                case Rejected(clients=clients, reason=reason):
+                    bar.console.print(f"rejected: {who(clients)} {reason}", markup=False)
+                case Refused(node=node, reason=reason):
+                    bar.console.print(f"refused: {node} {reason}", markup=False)
+                case RunFailed(reason=reason):
+                    bar.console.print(f"run failed: {reason}", markup=False)
+                case Measuring():
+                    bar.update(task, description="measuring", note="test data")
+                case RunEnded():
+                    ended = True
     return ended
 
 
@@ -157,7 +172,7 @@ def _tail_events(path: Path, process: subprocess.Popen[str], began: float) -> It
         ended = process.poll() is not None
         events = list(read_events(path)) if path.is_file() else []
         for event in events[told:]:
-            if event["time"] >= began - 1:
+            if event.time >= began - 1:
                 yield event
         told = len(events)
         if ended:

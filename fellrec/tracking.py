@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from common.events import Event, read_events
+from common.events import ENDED, Event, Resumed, RoundEnded, Validated, read_events
 
-ENDED = ("run_ended", "run_failed")
+MOST_SERIES = 100
+"""Clients up to which each has curves of its own."""
+
 POLL_SECONDS = 1.0
 
 
@@ -58,22 +60,30 @@ def points(events: Iterable[Event]) -> Iterator[Point]:
     ``validation/...``. What is no number, or not finite, is left out.
     """
     for event in events:
-        fields = {key: value for key, value in event.items() if key not in ("event", "time", "round")}
-        if event["event"] == "round_ended":
-            weights = fields.pop("weights", None) or {}
-            fields["clients_failed"] = len(fields.get("clients_failed") or ())
-            fields["own_weight"] = {client: row.get(client) for client, row in weights.items()}
-            yield Point(event["round"], event["time"], dict(_numbers("round", fields)))
-        elif event["event"] == "validated":
-            yield Point(event["round"], event["time"], dict(_numbers("validation", fields)))
+        match event:
+            case RoundEnded() as ended:
+                few = len(ended.clients) <= MOST_SERIES
+                values = {
+                    "loss": ended.loss,
+                    "seconds": ended.seconds,
+                    "clients_ok": ended.clients_ok,
+                    "clients_failed": len(ended.clients_failed),
+                    "clients": ended.clients if few else {},
+                    "own_weight": {client: row.get(client) for client, row in ended.weights.items()} if few else {},
+                }
+                yield Point(ended.round, ended.time, dict(_numbers("round", values)))
+            case Validated() as found:
+                few = len(found.clients) <= MOST_SERIES
+                values = {**found.means, "balance": found.balance, "clients": found.clients if few else {}}
+                yield Point(found.round, found.time, dict(_numbers("validation", values)))
 
 
 def whole_log(path: Path) -> list[Event]:
     """The events so far, without rounds that a resumed run went through once more."""
     kept: list[Event] = []
     for event in read_events(path):
-        if event["event"] == "resumed":
-            kept = [one for one in kept if one.get("round", 0) <= event["round"]]
+        if isinstance(event, Resumed):
+            kept = [one for one in kept if getattr(one, "round", 0) <= event.round]
         kept.append(event)
     return kept
 
@@ -85,7 +95,7 @@ def followed_log(path: Path, wait: Callable[[float], None] = time.sleep) -> Iter
         events = list(read_events(path)) if path.is_file() else []
         yield from events[told:]
         told = len(events)
-        if events and events[-1]["event"] in ENDED:
+        if events and isinstance(events[-1], ENDED):
             return
         wait(POLL_SECONDS)
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from common.errors import RunError
-from common.events import EventLog
+from common.events import EventLog, Resumed, StoppedEarly
 
 VOID_ROUNDS = 2
 """Rounds in a row below the quorum after which the run stops."""
@@ -47,7 +47,7 @@ class Course:
         """
         whole = [number for number, record in enumerate(done, 1) if not record["void"]]
         self.done, self._before = list(done[: max(whole, default=0)]), seconds
-        self._log.write("resumed", round=len(self.done), void=len(done) - len(self.done))
+        self._log.write(Resumed(len(self.done), len(done) - len(self.done)))
 
     def validated(self, value: float) -> None:
         """Completes the record of the last whole round by what its tensors achieve on validation data."""
@@ -61,7 +61,7 @@ class Course:
         curve = [record[self._metric] for record in self.done if record[self._metric] is not None]
         if not patience or len(curve) <= patience or max(curve[-patience:]) > max(curve[:-patience]):
             return False
-        self._log.write("stopped_early", round=len(self.done), patience=patience)
+        self._log.write(StoppedEarly(len(self.done), patience))
         return True
 
     def stop_if_void(self) -> None:

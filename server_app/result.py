@@ -1,4 +1,7 @@
-"""``result.json``: one object that says what ran, on what, what came out and what it cost. What does not apply is null."""
+"""``result.json``: one object that says what ran, on what, what came out and what it cost. What does not apply is null.
+
+Metrics have the form of what was measured (:mod:`server_app.result_metrics`); all else is the same for every model.
+"""
 
 from __future__ import annotations
 
@@ -13,51 +16,35 @@ from typing import Any
 
 from common.config import RunConfig
 from common.memory_use import peak_memory
-from common.messages import COST, GROUNDED, ClientFacts, EvaluateReport, Ranking
-from common.metrics import METRICS, balance, weighted
+from common.messages import COST, ClientFacts
+from common.recommenders.click_build import click_run
+from common.scopes import MIXED, Scope
 from common.version import VERSION
-from server_app.clients import Clients
+from server_app.result_metrics import metrics_of
 from server_app.strategy import FederatedRecommenders
 
-ASSUMPTIONS = (
-    "No noise is added. Whoever runs the server sees each client's adapter and, where it hosts layers, hidden states and"
-    " their gradients: both can leak the texts that were read. No depth of the cut is a guarantee."
-)
 PACKAGES = ("flwr", "torch", "transformers", "peft")
 
 
-def result_of(
-    config: RunConfig,
-    run: str,
-    created: str,
-    mode: str,
-    seconds: float,
-    strategy: FederatedRecommenders,
-    rounds: list[dict[str, Any]],
-) -> dict[str, Any]:
+def result_of(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
     """The result of a run that has been measured.
 
     Parameters
     ----------
-    created : when the run began, ISO 8601. mode : ``simulation`` or ``deployment``. seconds : of the whole run.
+    strategy : FederatedRecommenders
+        Strategy that has run to its end.
+    created : str
+        When the run began, ISO 8601.
     """
-    reports = strategy.measured.reports
     return {
         "schema": 1,
-        "run": run_facts(config, run, created, seconds, mode)
-        | {
-            "rounds": len(rounds), "void_rounds": void(rounds), "clients": len(strategy.clients),
-            "split": _split(config, strategy),
-        },
-        "data": _data(strategy.clients),
-        "metrics": _metrics(strategy.clients, reports) | {"missing": missing(strategy)},
-        "rounds": rounds,
-        "cost": _cost(strategy, reports),
-        "privacy": {
-            "mechanism": None, "epsilon": None, "delta": None, "leak": None,
-            "assumptions": ASSUMPTIONS,
-        },
-    }  # fmt: skip
+        "run": _run(strategy, created),
+        "data": _data(strategy),
+        "metrics": metrics_of(strategy) | {"missing": missing(strategy)},
+        "rounds": strategy.course.done,
+        "cost": _cost(strategy),
+        "privacy": _privacy(strategy),
+    }
 
 
 def void(rounds: Iterable[Mapping[str, Any]]) -> int:
@@ -65,32 +52,16 @@ def void(rounds: Iterable[Mapping[str, Any]]) -> int:
     return sum(bool(record["void"]) for record in rounds)
 
 
-def run_facts(config: RunConfig, run: str, created: str, seconds: float, mode: str) -> dict[str, Any]:
-    """What every result says of its run; the parameters are those of :func:`result_of`."""
-    packages = {package: version(package) for package in PACKAGES}
-    return {
-        "id": run,
-        "commit": commit(),
-        "created": created,
-        "recipe": config.recipe or None,
-        "seed": config.seed,
-        "strategy": config.strategy.name,
-        "recommender": config.model.recommender,
-        "model": config.model.name,
-        "versions": {"python": platform.python_version(), **packages, "fellrec": VERSION},
-        "mode": mode,
-        "seconds": round(seconds, 3),
-    }
-
-
 def missing(strategy: FederatedRecommenders) -> dict[str, str]:
-    """The clients that the metrics leave out: away, failed, or without a test user."""
-    found = {}
-    for client, member in strategy.clients:
-        report = strategy.measured.reports.get(client)
-        if report is None:
+    """The clients that the metrics leave out: away, failed, or without anything to test."""
+    test, found = strategy.measured.measurements.get("test"), {}
+    sizes = test.sizes() if test is not None else {}
+    for client, member in strategy.members:
+        if client not in sizes:
             found[client] = strategy.measured.failed.get(client, "away" if member.node is None else "failed")
-        elif not report.rankings["test"].users:
+        elif not sizes[client] and strategy.model.people:
+            found[client] = "no test rows"
+        elif not sizes[client]:
             reasons = untested([member.facts])
             found[client] = (
                 f"no test users: {reasons['met_before']} had their test items before, {reasons['untried']} have no history"
@@ -99,10 +70,11 @@ def missing(strategy: FederatedRecommenders) -> dict[str, str]:
     return found
 
 
-def _split(config: RunConfig, strategy: FederatedRecommenders) -> dict[str, Any]:
-    if strategy.hosting is None:
-        return {"on": False, "k": None, "m": None, "layers": None}
-    return {"on": True, "k": config.split.k, "m": config.split.m, "layers": strategy.hosting.layers}
+def untested(facts: Iterable[ClientFacts]) -> dict[str, int]:
+    """The users who cannot be tested, by reason: all their test items in the history, or no history or test item."""
+    known = list(facts)
+    met_before = sum(fact.met_before for fact in known)
+    return {"met_before": met_before, "untried": sum(fact.users - fact.test_users for fact in known) - met_before}
 
 
 def commit() -> str | None:
@@ -120,94 +92,80 @@ def commit() -> str | None:
     return asked.stdout.strip() or None
 
 
-def _data(clients: Clients) -> dict[str, Any]:
-    """The federation's data: sums over clients; a catalogue that several clients share counts once."""
-    facts = [member.facts for _, member in clients]
-    catalogues = {fact.catalogue: fact.items for fact in facts}
+def _run(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
+    config, course = strategy.config, strategy.course
+    packages = {package: version(package) for package in PACKAGES}
+    split = {"on": False, "k": None, "m": None, "layers": None}
+    if strategy.hosting is not None:
+        split = {"on": True, "k": config.split.k, "m": config.split.m, "layers": strategy.hosting.layers}
     return {
-        "name": " ".join(sorted({fact.dataset for fact in facts})),
-        "digest": hashlib.sha256("".join(fact.digest for fact in facts).encode()).hexdigest(),
+        "id": strategy.folder.name,
+        "commit": commit(),
+        "created": created,
+        "recipe": config.recipe or None,
+        "seed": config.seed,
+        "strategy": config.strategy.name,
+        "recommender": config.model.recommender,
+        "model": config.model.name,
+        "versions": {"python": platform.python_version(), **packages, "fellrec": VERSION},
+        "mode": "simulation" if strategy.members.simulated else "deployment",
+        "seconds": round(course.seconds(), 3),
+        "rounds": len(course),
+        "void_rounds": void(course.done),
+        "clients": len(strategy.members),
+        "split": split,
+    }
+
+
+def _data(strategy: FederatedRecommenders) -> dict[str, Any]:
+    """The federation's data: sums over clients; a catalogue that several clients share counts once."""
+    facts = [member.facts for _, member in strategy.members]
+    catalogues = {fact.set.catalogue: fact.set.items for fact in facts}
+    digests = [fact.digest for fact in facts]
+    if strategy.model.people:
+        # clients that were dealt from one log have its digest
+        digests = sorted(set(digests))
+    return {
+        "name": " ".join(sorted({fact.set.dataset for fact in facts})),
+        "digest": digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
         "users": sum(fact.users for fact in facts),
         "untested": untested(facts),
         "items": sum(catalogues.values()),
         "interactions": sum(fact.interactions for fact in facts),
-        "split": " ".join(sorted({fact.split for fact in facts})),
-        "generated": any(fact.generated for fact in facts),
+        "repeated": sum(fact.repeated for fact in facts),
+        "split": " ".join(sorted({fact.set.split for fact in facts})),
+        "generated": any(fact.set.generated for fact in facts),
+        "division": _division(strategy.config) if strategy.model.people else None,
     }
 
 
-def untested(facts: Iterable[ClientFacts]) -> dict[str, int]:
-    """The users who cannot be tested, by reason: all their test items in the history, or no history or test item."""
-    known = list(facts)
-    met_before = sum(fact.met_before for fact in known)
+def _division(config: RunConfig) -> dict[str, Any]:
+    """Which users a click model's warm start was made from; they are no clients."""
     return {
-        "met_before": met_before,
-        "untried": sum(fact.users - fact.test_users for fact in known) - met_before,
+        "open_share": config.click.open_share,
+        "seed": config.click.division,
+        "open_users": len(click_run(config).base.record["division"]["open"]),
     }
 
 
-def _metrics(clients: Clients, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
-    tested = {client: report.rankings for client, report in reports.items() if report.rankings["test"].users}
-    users = {client: rankings["test"].users for client, rankings in tested.items()}
-
-    def mean(name: str) -> dict[str, float]:
-        return weighted({client: rankings[name].values for client, rankings in tested.items()}, users)
-
-    return {
-        "test": mean("test"),
-        "model": mean("model"),
-        "clients": {
-            client: {
-                **rankings["test"].values,
-                "test_users": users[client],
-                "train_interactions": clients[client].facts.train_interactions,
-                "own_share": reports[client].share,
-                "evidence": dict(reports[client].evidence),
-                "model": dict(rankings["model"].values),
-                "baselines": {name: dict(rankings[name].values) for name in ("popularity", "item_knn")},
-            }
-            for client, rankings in tested.items()
-        },
-        "balance": {
-            name: balance({client: r["test"].values[name] for client, r in tested.items()}) for name in METRICS
-        },
-        "baselines": {name: mean(name) for name in ("popularity", "item_knn")},
-        "grounding": _grounding(tested, users, reports),
-    }
-
-
-def _grounding(
-    tested: Mapping[str, Mapping[str, Ranking]], users: Mapping[str, int], reports: Mapping[str, EvaluateReport]
-) -> dict[str, Any] | None:
-    """Of a generative recommender: each way of grounding that was measured, and the share of outputs that are titles."""
-    if not all(reports[client].generation for client in tested):
-        return None
-
-    def mean(name: str) -> dict[str, float]:
-        return weighted({client: rankings[name].values for client, rankings in tested.items()}, users)
-
-    exact = weighted({client: {"exact": reports[client].generation["exact"]} for client in tested}, users)
-    measured = {
-        way: {"test": mean(served), "model": mean(alone)}
-        for way, (served, alone) in GROUNDED.items()
-        if all(served in rankings for rankings in tested.values())
-    }
-    return {**exact, **measured}
-
-
-def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]) -> dict[str, Any]:
-    """What a client pays: bytes (adapters and hidden states) in the mean over clients and rounds, the rest at most."""
-    costs = [report.cost for report in reports.values()]
-    members = [member for _, member in strategy.everybody()]
-
-    def most(name: str) -> int:
-        return int(max(cost[name] for cost in costs))
-
+def _cost(strategy: FederatedRecommenders) -> dict[str, Any]:
+    """What a client pays: bytes (tensors and hidden states) in the mean over clients and rounds, the rest at most."""
+    costs = [one["cost"] for one in strategy.measured.details.values() if "cost" in one]
+    own = {name: int(max(cost[name] for cost in costs)) for name in COST} if costs else _counted(strategy)
+    traffic = [member.traffic for _, member in strategy.everybody()]
+    up = _ratio(sum(one.up for one in traffic), sum(one.rounds_up for one in traffic))
+    down = _ratio(sum(one.down for one in traffic), sum(one.rounds_down for one in traffic))
+    alone = _ratio(sum(strategy.alone), len(strategy.alone))
+    whole = own["weights_bytes_whole"]
     return {
         "client": {
-            **{name: most(name) for name in COST},
-            "bytes_up": _mean(byte for member in members for byte in member.bytes_up),
-            "bytes_down": _mean(byte for member in members for byte in member.bytes_down),
+            **own,
+            "uploaded_parameters": sum(tensor.numel() for tensor in strategy.model.of(*MIXED).values()),
+            "bytes_up": up,
+            "bytes_down": down,
+            "bytes_down_alone": alone,
+            "share_of_whole_up": None if up is None else up / whole,
+            "share_of_whole_down": None if alone is None else alone / whole,
         },
         "server": {
             "peak_memory_bytes": peak_memory(),
@@ -216,6 +174,61 @@ def _cost(strategy: FederatedRecommenders, reports: Mapping[str, EvaluateReport]
     }
 
 
-def _mean(values: Iterable[int]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
+def _counted(strategy: FederatedRecommenders) -> dict[str, Any]:
+    """The cost of a small model, whose clients count nothing: all of it follows from its shapes."""
+    click = click_run(strategy.config)
+    whole = sum(parameter.numel() for parameter in click.base.model.parameters())
+    held = sum(tensor.numel() for tensor in click.model.state_dict().values())
+    return {
+        "parameters": held,
+        "parameters_whole": whole,
+        "trained_parameters": sum(tensor.numel() for tensor in strategy.model.start.values()),
+        "weights_bytes": 4 * held,
+        "weights_bytes_whole": 4 * whole,
+        "peak_memory_bytes": int(strategy.measured.memory),
+        "flops_per_step": None,
+    }
+
+
+def _ratio(total: float, count: int) -> float | None:
+    return total / count if count else None
+
+
+def _privacy(strategy: FederatedRecommenders) -> dict[str, Any]:
+    noise, scopes = strategy.noise, set(strategy.model.scopes.values())
+    leaves = bool(scopes & set(MIXED))
+    assumptions = [_GROUPS] if Scope.GROUP in scopes else []
+    if not leaves:
+        assumptions = [_NOTHING]
+    elif noise is None:
+        assumptions.append(_PLAIN)
+    else:
+        assumptions.append(_NOISED)
+    if strategy.hosting is not None:
+        assumptions.append(_HOSTED)
+    return {
+        "mechanism": noise and noise.mechanism.value,
+        "epsilon": strategy.epsilon if noise else None,
+        "delta": noise.delta if noise else None,
+        "release": noise and {"scale": noise.scale, "clip": noise.clip, "epsilon": noise.epsilon},
+        "leak": None,
+        "assumptions": " ".join(assumptions),
+    }
+
+
+_GROUPS = "Which group tensors a client takes part in tells the server its value of every grouping attribute."
+_PLAIN = (
+    "No noise is added: whoever runs the server sees what each client contributes (trained tensors or gradients), and can"
+    " learn from it about its data."
+)
+_NOISED = (
+    "Each contribution is clipped and noised on the client before it is sent. Neighbours are any two data sets of one"
+    " client, all of it replaced at once; epsilon is the most that any client's releases cost together, over all rounds and"
+    " resumes. Not covered: that a client takes part, its groups, and what is measured for this report (metrics, counts"
+    " of users and rows). Noise is drawn as floating-point numbers."
+)
+_NOTHING = "Nothing that was trained leaves a client; metrics and counts do, for this report."
+_HOSTED = (
+    "The server hosts layers: it sees hidden states and their gradients, which can leak the texts that were read. No depth"
+    " of the cut is a guarantee."
+)

@@ -6,15 +6,14 @@ import time
 from typing import Protocol
 
 from flwr.app import Message, MessageType, RecordDict
-from flwr.serverapp import Grid
 
 from common.config import FederationConfig
 from common.errors import FellrecError, MessageError, RunError
-from common.events import EventLog
+from common.events import EventLog, Refused
 from common.messages import Hello
 from common.version import app_identity
-from server_app.exchange import exchange
 from server_app.failures import failure
+from server_app.transport import Transport
 
 FIRST_ANSWER_WITHIN = 600.0
 """Seconds that a node may take before the first round: in simulation one of them deals the data to the clients."""
@@ -43,8 +42,8 @@ class RollCall:
     came back may be listed beside its dead self for a while.
     """
 
-    def __init__(self, grid: Grid, register: Register, config: FederationConfig, log: EventLog) -> None:
-        self._grid, self._register, self._config, self._log = grid, register, config, log
+    def __init__(self, transport: Transport, register: Register, config: FederationConfig, log: EventLog) -> None:
+        self._transport, self._register, self._config, self._log = transport, register, config, log
         self._answered: set[int] = set()
         self._named: set[tuple[int, str]] = set()
 
@@ -80,12 +79,12 @@ class RollCall:
             self._look(within)
 
     def _look(self, within: float) -> None:
-        present = set(self._grid.get_node_ids())
+        present = self._transport.nodes()
         self._register.depart(present)
         self._answered &= present
         greeting = Hello(app_identity()).to_record()
         asked = [Message(greeting, node, MessageType.QUERY, ttl=within) for node in sorted(present - self._answered)]
-        answers = {reply.metadata.reply_to_message_id: reply for reply in exchange(self._grid, asked, within)}
+        answers = {reply.metadata.reply_to_message_id: reply for reply in self._transport.ask(asked, within)}
         for message in asked:
             node = message.metadata.dst_node_id
             try:
@@ -93,7 +92,7 @@ class RollCall:
             except FellrecError as error:
                 if (node, str(error)) not in self._named:
                     self._named.add((node, str(error)))
-                    self._log.write("refused", node=str(node), code=error.code, reason=str(error))
+                    self._log.write(Refused(str(node), error.code, str(error)))
             else:
                 self._answered.add(node)
 

@@ -1,6 +1,7 @@
-"""The strategies by name: a scope for the adapter, a rule that mixes it, and what else a round does.
+"""The strategies by name: a rule for each scope that is mixed, and what else a round does.
 
-This table is where FELLRec, FedAvg, FedProx, local-only and centralised training differ.
+Whose tensors have which scope stands in ``common.scopes``; this is where FELLRec, FedPA, FedAvg, FedProx, local-only and
+centralised training differ on the server.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from dataclasses import dataclass
 
 from common.config import RunConfig
 from common.errors import ConfigError
-from common.scopes import ADAPTER_SCOPE, Scope
+from common.recommenders.federated import FederatedModel
+from common.scopes import Scope
 from server_app.aggregation import RULES
-from server_app.aggregation.rule import Rule
+from server_app.aggregation.gradients import GradientStep, GroupMean, TableRule
+from server_app.aggregation.local import Local
+from server_app.aggregation.rule import Rule, with_options
 
 
 @dataclass(frozen=True)
@@ -20,46 +24,72 @@ class Plan:
 
     Attributes
     ----------
-    scope : of the trained tensors.
-    rule : gives the mixing matrix and the merge.
-    heating : whether clients take from the others by the heat of their loss.
-    pacing : whether their learning rate follows that heat.
-    own_share : whether each client may step from the mix towards its own adapter.
-    pooled : whether one client trains on everybody's data (centralised, a reference and not a federation).
-    guarded : whether one client's update reaches others, who are guarded against it.
+    personal : Rule
+        Rule for each client's own mix.
+    shared : Rule or TableRule
+        Rule for what is one for all.
+    group : TableRule
+        Rule for what is one for each group.
+    heating : bool
+        Whether clients take from the others by the heat of their loss.
+    pacing : bool
+        Whether their learning rate follows that heat.
+    own_share : bool
+        Whether each client may step from its mix towards what it sent last.
+    pooled : bool
+        Whether one client trains on everybody's data (centralised, a reference and not a federation).
+    guarded : bool
+        Whether one client's contribution reaches others, who are guarded against it.
     """
 
-    scope: Scope
-    rule: Rule
+    personal: Rule
+    shared: Rule | TableRule
+    group: TableRule
     heating: bool = False
     pacing: bool = False
     own_share: bool = False
     pooled: bool = False
     guarded: bool = True
 
+    def rule(self, scope: Scope) -> Rule | TableRule:
+        """The rule of a mixed scope."""
+        return {Scope.PERSONAL: self.personal, Scope.SHARED: self.shared, Scope.GROUP: self.group}[scope]
 
-def plan(config: RunConfig) -> Plan:
+
+def plan(config: RunConfig, model: FederatedModel) -> Plan:
     """The plan that the configuration names.
 
     Raises
     ------
-    ConfigError : a strategy that has a scope, but no rule.
+    ConfigError : a strategy that has scopes, but no rule; or options that its rule does not have.
     """
-    name, fellrec = config.strategy.name, config.fellrec
-    scope = ADAPTER_SCOPE[name]
+    name, fellrec, fedpa = config.strategy.name, config.fellrec, config.fedpa
+    rule = _rule(config)
+    shared: Rule | TableRule = rule
+    group: TableRule = GroupMean()
+    if model.gradients:
+        shared, group = GradientStep(fedpa.shared_learning_rate), GradientStep(fedpa.group_learning_rate)
     if name == "fellrec":
-        rule = RULES[name](fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
-        return Plan(scope, rule, fellrec.heating, fellrec.pacing, fellrec.own_share == "validated")
-    if name == "fellrec-paper":
-        return Plan(scope, RULES[name](), heating=True)
-    if name in ("fedavg", "fedprox", "centralised"):
-        mean = "fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"
-        return Plan(scope, RULES[mean](), pooled=name == "centralised", guarded=name != "centralised")
+        return Plan(rule, shared, group, fellrec.heating, fellrec.pacing, fellrec.own_share == "validated")
+    pooled = name == "centralised"
+    guarded = model.mixes and not pooled and name != "local"
+    return Plan(rule, shared, group, heating=name == "fellrec-paper", pooled=pooled, guarded=guarded)
+
+
+def _rule(config: RunConfig) -> Rule:
+    """The rule of the tensors that are about everybody."""
+    name, fellrec = config.strategy.name, config.fellrec
+    if name == "fellrec":
+        return RULES[name](fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
+    if name in ("fedavg", "fedprox", "centralised", "fedpa"):
+        return RULES["fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"]()
     if name in ("trimmed-mean", "krum"):
-        return Plan(scope, RULES[name](config.robust.hostile))
+        return RULES[name](config.robust.hostile)
+    if name == "local":
+        return Local()
     if name not in RULES:
         raise ConfigError(
-            f"'strategy.name' = {name!r} has a scope, but no rule",
+            f"'strategy.name' = {name!r} has scopes, but no rule",
             f"decorate one in server_app/aggregation/ with @named({name!r})",
         )
-    return Plan(scope, RULES[name](), guarded=name != "local")
+    return with_options(name, config.strategy.options)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from common.low_rank import Adapter
-from common.messages import TrainReport
+from server_app.members import Contribution
 
 RISES, RISE = 2, 1.05
 """Rounds in a row, each with a loss so many times the client's best, that are called divergence."""
@@ -28,7 +28,7 @@ SLOW, SLOW_SECONDS = 3.0, 30.0
 
 
 @dataclass(frozen=True)
-class Warning:
+class Notice:
     """One thing to look at: ``kind`` is ``diverging``, ``memory``, ``link`` or ``slow``."""
 
     client: str
@@ -45,8 +45,8 @@ class Watch:
         self._rises: defaultdict[str, int] = defaultdict(int)
 
     def look(
-        self, reports: Mapping[str, TrainReport], elapsed: Mapping[str, float], alone: Mapping[str, bool]
-    ) -> list[Warning]:
+        self, reports: Mapping[str, Contribution], elapsed: Mapping[str, float], alone: Mapping[str, bool]
+    ) -> list[Notice]:
         """The warnings of a round.
 
         Parameters
@@ -61,40 +61,42 @@ class Watch:
             *_slow(reports, {client: elapsed[client] for client in reports if alone.get(client) and client in elapsed}),
         ]
 
-    def _diverging(self, reports: Mapping[str, TrainReport]) -> Iterator[Warning]:
+    def _diverging(self, reports: Mapping[str, Contribution]) -> Iterator[Notice]:
         for client, report in reports.items():
+            if report.loss is None:
+                continue
             best = min(self._best.get(client, report.loss), report.loss)
             self._rises[client] = self._rises[client] + 1 if report.loss > RISE * best else 0
             self._best[client] = best
             if self._rises[client] >= RISES:
-                yield Warning(
+                yield Notice(
                     client, "diverging", f"loss {report.loss:.4g} for round {self._rises[client]} above its best {best:.4g}",
                     "lower 'train.learning-rate', or see whether its data changed",
                 )  # fmt: skip
 
 
-def _far(reports: Mapping[str, TrainReport]) -> Iterator[Warning]:
+def _far(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
     norms = {client: _norm(report.adapter) for client, report in reports.items()}
     for client, norm in norms.items():
         others = [other for name, other in norms.items() if name != client]
         if others and norm > FAR * median(others):
-            yield Warning(
+            yield Notice(
                 client, "diverging", f"its adapter's norm is {norm:.3g}, the others' median {median(others):.3g}",
                 "look at its data and its loss; every other client's mix takes from it",
             )  # fmt: skip
 
 
-def _nearly_full(reports: Mapping[str, TrainReport]) -> Iterator[Warning]:
+def _nearly_full(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
     for client, report in reports.items():
         peak, limit = report.memory.get("peak", 0.0), report.memory.get("limit", 0.0)
         if limit and peak > NEARLY_FULL * limit:
-            yield Warning(
+            yield Notice(
                 client, "memory", f"it needed {peak / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB",
                 "lower 'train.batch-size' or raise 'train.micro-batches', or host more layers (smaller 'split.k', 'split.m')",
             )  # fmt: skip
 
 
-def _slow(reports: Mapping[str, TrainReport], elapsed: Mapping[str, float]) -> Iterator[Warning]:
+def _slow(reports: Mapping[str, Contribution], elapsed: Mapping[str, float]) -> Iterator[Notice]:
     for client, seconds in elapsed.items():
         others = [other for name, other in elapsed.items() if name != client]
         if not others or seconds < SLOW_SECONDS or seconds < SLOW * median(others):
@@ -107,7 +109,7 @@ def _slow(reports: Mapping[str, TrainReport], elapsed: Mapping[str, float]) -> I
             if kind == "link"
             else "give it fewer 'train.examples', or a faster machine"
         )
-        yield Warning(
+        yield Notice(
             client, kind, f"it took {seconds:.0f} s, {waited:.0f} s of them waiting for the network or the split service;"
             f" the others' median is {median(others):.0f} s", hint,
         )  # fmt: skip

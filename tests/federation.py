@@ -21,6 +21,10 @@ Fault = Callable[[Message], Message | None]
 """What becomes of a reply on its way; None: it never arrives."""
 
 
+MANY = "many"
+"""In place of a client's name: a message for several clients."""
+
+
 class InProcessGrid(Grid):
     """Nodes that answer at once, by calling the ClientApp; replies may be tampered with by ``(client, round)``."""
 
@@ -70,7 +74,9 @@ class InProcessGrid(Grid):
         reply = client_app(message, context)
         reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
         config = message.content.config_records["config"]
-        fault = self._faults.get((str(config.get("client")), int(config.get("server-round", 0))))
+        clients = list(config.get("clients", []))
+        named = clients[0] if len(clients) == 1 else MANY
+        fault = self._faults.get((named, int(config.get("server-round", 0))))
         return fault(reply) if fault else reply
 
 

@@ -82,12 +82,13 @@ class ClickLog:
     @property
     def repeated(self) -> int:
         """How many rows have the user, the item and the moment of another that comes before them."""
+        return int(self.repeats().sum())
+
+    def repeats(self) -> NDArray[np.int64]:
+        """The same of each user, int64 [U]."""
         order = np.lexsort((self.times, self.items, self.users))
-        return int(
-            np.logical_and.reduce(
-                [np.diff(getattr(self, name)[order]) == 0 for name in ("users", "items", "times")]
-            ).sum()
-        )
+        same = np.logical_and.reduce([np.diff(getattr(self, name)[order]) == 0 for name in ("users", "items", "times")])
+        return np.bincount(self.users[order][1:][same], minlength=len(self.user_keys)).astype(np.int64)
 
     @cached_property
     def digest(self) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from common.adapters.lora import LoraSettings, add_lora, initial_a, train_fully, trainable_shapes
-from common.config import GenerateConfig, ModelConfig, RunConfig
+from common.adapters.gated import GatedSettings, add_gated
+from common.adapters.lora import LoraSettings, add_lora, initial_a, targets_of, train_fully, trainable_shapes
+from common.config import FedpaConfig, GenerateConfig, ModelConfig, RunConfig, parse_groups
 from common.cut import Cut, client_side, read_config
 from common.cut.families import check_writes
 from common.cut.skeleton import without_pooler
+from common.dropout import without_dropout
 from common.errors import ModelError
 from common.low_rank import Adapter
 from common.models import DTYPES, load_causal, load_config, load_encoder, load_tokenizer, resolve
@@ -17,13 +22,19 @@ from common.recommenders.embeddings import NAMES, add_item_structure
 from common.recommenders.encoder import EncoderRecommender, EncoderSettings
 from common.recommenders.generative import GenerativeRecommender, GenerativeSettings
 from common.recommenders.recommender import Recommender
-from common.recommenders.state import HEAD, trained_state
+from common.recommenders.state import HEAD, trained_shapes, trained_state
 from common.seeds import derive
 
-PAPER = GenerateConfig()
+PAPER, PATHS = GenerateConfig(), FedpaConfig()
 
 
-def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: GenerateConfig = PAPER) -> Recommender:
+def build(
+    model: ModelConfig,
+    seed: int,
+    cut: Cut | None = None,
+    generate: GenerateConfig = PAPER,
+    fedpa: FedpaConfig = PATHS,
+) -> Recommender:
     """The recommender with its untrained adapter, in evaluation mode; everyone who gives the same seed gets the same.
 
     With a ``cut`` it is the client's side: the middle layers are neither read nor allocated, and their place is taken by
@@ -40,14 +51,14 @@ def build(model: ModelConfig, seed: int, cut: Cut | None = None, generate: Gener
         backbone, also = add_item_structure(backbone, model.history), NAMES
     if model.checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
-    if model.adapter == "lora":
-        backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
-    else:
+    if model.adapter == "full":
         backbone = train_fully(backbone)
+    else:
+        backbone = _adapted(backbone, model, fedpa, derive(seed, "adapter"), also)
     return _recommender(backbone, model, generate).eval()
 
 
-def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER) -> Adapter:
+def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER, fedpa: FedpaConfig = PATHS) -> Adapter:
     """The untrained adapter of the whole model, P_0: what everybody starts from.
 
     With low-rank adapters it follows from the model's shapes and the seed, and no weight is read; with full fine-tuning it
@@ -59,7 +70,13 @@ def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER) -> A
     """
     if model.adapter == "full":
         return trained_state(build(model, seed, generate=generate))
-    recommender = _shapes(model, seed, generate)
+    recommender = _shapes(model, seed, generate, fedpa)
+    if model.adapter == "gated":
+        # only the backbone is without memory: the paths and gates have their first values
+        return {
+            name: torch.zeros(tensor.shape) if tensor.is_meta else tensor.clone()
+            for name, tensor in trained_shapes(recommender).items()
+        }
     shapes = {name: tensor.shape for name, tensor in trainable_shapes(recommender.backbone).items()}
     shapes |= {HEAD + name: parameter.shape for name, parameter in recommender.projection.named_parameters()}
     drawn = derive(seed, "adapter")
@@ -79,7 +96,7 @@ def check(config: RunConfig) -> None:
     """
     if config.split.on:
         Cut(config.split.k, config.split.m).check(read_config(resolve(config.model.name)))
-    _shapes(config.model, 0, config.generate)
+    _shapes(config.model, 0, config.generate, config.fedpa)
 
 
 def causal(model: ModelConfig) -> bool:
@@ -87,7 +104,7 @@ def causal(model: ModelConfig) -> bool:
     return model.recommender == "generative"
 
 
-def _shapes(model: ModelConfig, seed: int, generate: GenerateConfig) -> Recommender:
+def _shapes(model: ModelConfig, seed: int, generate: GenerateConfig, fedpa: FedpaConfig) -> Recommender:
     """The recommender of the whole model with its adapter, without memory for the backbone."""
     config, also = load_config(resolve(model.name)), ()
     if causal(model):
@@ -100,9 +117,25 @@ def _shapes(model: ModelConfig, seed: int, generate: GenerateConfig) -> Recommen
             raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
         if model.positions == "recformer":
             backbone, also = add_item_structure(backbone, model.history), NAMES
-    if model.adapter == "lora":
-        backbone = add_lora(backbone, _lora(model), derive(seed, "adapter"), also)
+    if model.adapter != "full":
+        backbone = _adapted(backbone, model, fedpa, derive(seed, "adapter"), also)
     return _recommender(backbone, model, generate)
+
+
+def _adapted(
+    backbone: PreTrainedModel, model: ModelConfig, fedpa: FedpaConfig, seed: int, also: Sequence[str]
+) -> nn.Module:
+    if model.adapter == "lora":
+        return add_lora(backbone, _lora(model), seed, also)
+    width = int(fedpa.gate_width.split(",")[0]) if fedpa.gate else 0
+    settings = GatedSettings(fedpa.rank, fedpa.alpha, width, fedpa.common_share, fedpa.user_adapter)
+    groups = tuple(parse_groups(fedpa.groups)) if fedpa.group_adapters else ()
+    targets = targets_of(backbone.config.model_type, model.lora_targets)
+    gated = add_gated(without_dropout(backbone), targets, groups, settings, seed)
+    for name, module in gated.named_modules():
+        if name.rpartition(".")[2] in also:
+            module.requires_grad_(True)
+    return gated
 
 
 def _recommender(backbone: PreTrainedModel, model: ModelConfig, generate: GenerateConfig) -> Recommender:

@@ -17,6 +17,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from common.adapters.gated import GatedLinear, GatedSettings
 from common.errors import ConfigError, ModelError
+from common.scopes import Owner, owner_of
+
+ITEM_ID = "item_id"
+"""The attribute that tells every item apart, where a model has it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,20 @@ class ClickModel(nn.Module):
         for layer in self.layers:
             x = layer(x) if isinstance(layer, GatedLinear) else torch.relu(layer(x))
         return self.output(x).squeeze(-1)
+
+    def plain(self) -> ClickModel:
+        """A copy that is trained as it is, but for the row of every item's own id: each client would send all of them."""
+        model = copy.deepcopy(self)
+        if ITEM_ID in model.item_embeddings:
+            model.item_embeddings[ITEM_ID].requires_grad_(False)
+        return model
+
+    def owners(self) -> dict[str, Owner]:
+        """Whom each tensor is about, by its name (arXiv 2405.04840, section 3)."""
+        return {
+            name: owner_of(name) if parameter.requires_grad else Owner.NOBODY
+            for name, parameter in self.named_parameters()
+        }
 
     def adapt(self, groups: Sequence[str], settings: Sequence[GatedSettings] | GatedSettings, seed: int) -> ClickModel:
         """A copy with adapters around every layer; the layers and the item embeddings are frozen.

@@ -18,12 +18,10 @@ from common.data.click_division import divide, fingerprint, vocabulary
 from common.data.clicks import ClickLog
 from common.data.place import placed
 from common.errors import ConfigError, DataError, ModelError
-from common.recommenders.click import ClickModel, ClickShape
+from common.recommenders.click import ITEM_ID, ClickModel, ClickShape
 
 SCHEMA = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-ITEM_ID = "item_id"
-"""The attribute that tells every item apart, where a model has it."""
 
 
 @dataclass(frozen=True, eq=False)

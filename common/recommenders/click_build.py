@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
 from torch import Tensor
 
 from common.adapters.gated import GatedSettings
-from common.click_scopes import click_scope
 from common.config import ClickConfig, FedpaConfig, RunConfig
 from common.errors import ConfigError
 from common.models import resolve
 from common.recommenders.click import ClickModel
 from common.recommenders.click_base import ClickBase
-from common.scopes import Scope
+from common.scopes import MIXED, Scope, scopes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +34,10 @@ class ClickRun:
     scopes: dict[str, Scope]
 
     def start(self, *scopes: Scope) -> dict[str, Tensor]:
-        """The tensors of these scopes as the run starts with them, one group's path for all groups."""
+        """The tensors of these scopes (by default all that are trained) as the run starts: one group's path for all groups."""
+        scopes = scopes or (Scope.PRIVATE, *MIXED)
         state = self.model.state_dict()
         return {name: state[name].detach().clone() for name in state if self.scopes[name] in scopes}
-
-    def group_of(self, name: str) -> str | None:
-        """The attribute that a tensor of scope ``group`` goes by; None for any other tensor."""
-        if self.scopes.get(name) is not Scope.GROUP:
-            return None
-        return name.rpartition(".groups.")[2].partition(".")[0]
 
 
 def click_run(config: RunConfig) -> ClickRun:
@@ -73,8 +66,8 @@ def _build(
             f"'click.group-by' = {click.group_by!r}: {unknown[0]!r} is unknown or stands twice",
             f"the log's user attributes are {', '.join(shape.users)}",
         )
-    model = copy.deepcopy(base.model) if strategy == "fedavg" else _adapted(base.model, groups, fedpa, seed)
-    scopes = {tensor: click_scope(strategy, tensor) for tensor in model.state_dict()}
+    model = base.model.plain() if strategy == "fedavg" else _adapted(base.model, groups, fedpa, seed)
+    scopes = scopes_of(strategy, model.owners())
     return ClickRun(base, model.eval(), {group: shape.users[group] for group in groups}, scopes)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from common.adapters.lora import load_trainable, trainable_state
+from common.adapters.lora import load_trainable, trainable_shapes, trainable_state
 from common.errors import ModelError
 from common.low_rank import Adapter
 from common.recommenders.recommender import Recommender
@@ -21,6 +21,12 @@ def trained_state(recommender: Recommender) -> Adapter:
         HEAD + name: parameter.detach().cpu().clone() for name, parameter in recommender.projection.named_parameters()
     }
     return trainable_state(recommender.backbone) | head
+
+
+def trained_shapes(recommender: Recommender) -> Adapter:
+    """The trained tensors themselves, by the names of :func:`trained_state`; on the meta device these are shapes only."""
+    head = {HEAD + name: parameter.detach() for name, parameter in recommender.projection.named_parameters()}
+    return trainable_shapes(recommender.backbone) | head
 
 
 def load_trained(recommender: Recommender, state: Mapping[str, Tensor]) -> None:

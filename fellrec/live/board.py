@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fellrec.report.chapters.attention import attention_maps
 from fellrec.report.chapters.curves import loss, validation
@@ -19,6 +19,9 @@ from fellrec.report.tables import table
 
 TROUBLES = 50
 """Troubles that are shown, the newest first."""
+
+LISTED = 60
+"""Clients up to which each has a row."""
 
 NAMES = ("status", "clients", "curves", "attention", "troubles")
 """The parts, in their order on the page."""
@@ -45,11 +48,7 @@ def drawn(history: History) -> dict[str, Markup]:
     """The parts that are pictures; they change with ``history.changes`` only."""
     curves = [found for found in (loss(history), validation(history), learning_speed(history)) if found is not None]
     maps = attention_maps(history)
-    none = (
-        "So many clients are not mixed one by one."
-        if history.crowd
-        else "It comes when several clients have been mixed."
-    )
+    none = "It comes when several clients have been mixed one by one."
     return {
         "curves": figures(*curves) if curves else _later("Curves come with the first round."),
         "attention": figures(maps) if maps else _later(none),
@@ -64,10 +63,10 @@ def _status(history: History) -> Markup:
     done = float(sum(found.ended for found in history.rounds.values()))
     pairs = [("state", history.state), ("round", f"{entry.number if entry else 0} of {history.of or NOTHING}")]
     if entry and not entry.ended and history.state == "training":
-        answered = f"{len(entry.answered)} of {entry.answers}"
-        who = "nodes that answered" if history.crowd else "answered"
-        pairs.append((f"{who} in this round (quorum {count(entry.quorum)})", answered))
-        done += len(entry.answered) / max(1, entry.answers, len(entry.answered))
+        pairs.append(
+            (f"answered in this round (quorum {count(entry.quorum)})", f"{len(entry.answered)} of {len(entry.invited)}")
+        )
+        done += entry.replies / max(1, entry.messages, entry.replies)
     left = history.left()
     if left is not None:
         pairs.append(("left to train, as of the last round's end", duration(left)))
@@ -98,8 +97,8 @@ def _clients(history: History) -> Markup:
     if not names:
         return _later("No client has joined yet.")
     entry = _newest(history)
-    if history.crowd:
-        return _crowd(history, entry)
+    if len(names) > LISTED:
+        return _many(history, names, entry)
     ended = history.whole_rounds()
     head = ["client", "now", "loss", "validation", "warmth", "seconds in a round", "users", "training interactions"]
     rows = []
@@ -123,10 +122,11 @@ def _clients(history: History) -> Markup:
     return table("Clients, with what they last reported", head, rows, prose=(1,))
 
 
-def _crowd(history: History, entry: Round | None) -> Markup:
-    nodes = f" on {entry.answers} nodes" if entry else ""
+def _many(history: History, names: Sequence[str], entry: Round | None) -> Markup:
+    here = sum(member.here for member in history.members.values())
+    messages = f", asked in {entry.messages} messages" if entry else ""
     failed = f" {len(entry.failed)} failed in round {entry.number}." if entry and entry.failed else ""
-    return tag("p", f"{count(history.crowd)} clients{nodes}, each a user; too many to be listed.{failed}")
+    return tag("p", f"{count(here)} of {count(len(names))} clients are here{messages}; too many to be listed.{failed}")
 
 
 def _now(history: History, entry: Round | None, client: str) -> str | Markup:

@@ -28,7 +28,7 @@ class ClientRound:
     """
 
     loss: float | None = None
-    examples: float | None = None
+    size: float | None = None
     share: float | None = None
     heat: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -42,14 +42,15 @@ class Round:
 
     Attributes
     ----------
-    answers : how many are awaited: one for each client, or for each node where nodes answer for many clients.
+    messages : how many answers are awaited. replies : how many have come. answered : by client, whether its answer was no error.
     weights : the mixing matrix by receiver and sender; empty until the round has ended, and where none is logged.
     """
 
     number: int
     invited: tuple[str, ...] = ()
-    answers: int = 0
+    messages: int = 0
     quorum: float | None = None
+    replies: int = 0
     answered: dict[str, bool] = field(default_factory=dict)
     ended: bool = False
     void: bool = False

@@ -6,25 +6,35 @@ have is counted and left out; it never ends the reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from common.errors import RunError
+from common.events import (
+    Away,
+    Event,
+    Joined,
+    Measuring,
+    Refused,
+    Rejected,
+    Replied,
+    Resumed,
+    RoundEnded,
+    RoundStarted,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    StoppedEarly,
+    StrategyChosen,
+    Validated,
+    Warned,
+    parse,
+)
 from fellrec.report.entries import ClientRound, Member, Round, Trouble, Validation, named
-from fellrec.report.names import primary
 from fellrec.report.numbers import real, reals
 
-DRAWN = (
-    "run_started",
-    "strategy",
-    "joined",
-    "back",
-    "resumed",
-    "round_started",
-    "validated",
-    "round_ended",
-    "run_ended",
-)
-
+DRAWN = (RunStarted, StrategyChosen, Joined, Resumed, RoundStarted, Validated, RoundEnded, RunEnded)
+"""Events that change pictures."""
 
 ROUNDS = 1_000_000
 """Above any number of rounds."""
@@ -37,7 +47,6 @@ class History:
     ----------
     state : ``waiting`` (nothing has been said), ``starting``, ``training``, ``measuring``, ``ended`` or ``failed``.
     of : rounds that the run is to have, None until it says so. rounds, validations : by their number.
-    crowd : clients that are present through nodes of many; they have no members of their own.
     unreadable : events that were left out. changes : events that change pictures, so that an equal number needs no new ones.
     """
 
@@ -46,12 +55,11 @@ class History:
         self.began: float | None = None
         self.last: float | None = None
         self.of: int | None = None
-        self.strategy: dict[str, Any] = {}
+        self.strategy = StrategyChosen(name="")
         self.members: dict[str, Member] = {}
         self.rounds: dict[int, Round] = {}
         self.validations: dict[int, Validation] = {}
         self.troubles: list[Trouble] = []
-        self.crowd = 0
         self.unreadable = 0
         self.changes = 0
         self._pace: tuple[float, int] | None = None
@@ -65,15 +73,15 @@ class History:
             history.add(event)
         return history
 
-    def add(self, event: Any) -> None:
-        """Takes in one event; kinds that are not known change nothing but the time of the last event."""
+    def add(self, line: Any) -> None:
+        """Takes in one line of a log; kinds that are not known change nothing but the time of the last event."""
         try:
-            tell: Callable[[Mapping[str, Any]], None] | None = getattr(self, f"_on_{event['event']}", None)
-            if tell is not None:
-                tell(event)
-            self.last = real(event.get("time")) or self.last
-            self.changes += event["event"] in DRAWN
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            event = parse(line)
+            if event is not None:
+                self._take(event)
+            self.last = real(line.get("time")) or self.last
+            self.changes += isinstance(event, DRAWN)
+        except (RunError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             self.unreadable += 1
 
     def left(self) -> float | None:
@@ -94,111 +102,103 @@ class History:
         """The rounds that ended, in their order."""
         return [entry for _, entry in sorted(self.rounds.items()) if entry.ended]
 
-    def _on_run_started(self, event: Mapping[str, Any]) -> None:
-        self.run, self.state, self.reason = str(event["run"]), "starting", ""
-        self.began = self.began or real(event["time"])
-        self._pace, self._ended_at = None, None
+    def _take(self, event: Event) -> None:
+        match event:
+            case RunStarted(run=run, time=time):
+                self.run, self.state, self.reason = run, "starting", ""
+                self.began = self.began or real(time)
+                self._pace, self._ended_at = None, None
+            case StrategyChosen():
+                self.strategy = event
+            case Joined():
+                self._joined(event)
+            case Away():
+                self._away(event)
+            case Resumed(round=kept):
+                kept = _number(kept)
+                self.rounds = {number: entry for number, entry in self.rounds.items() if number <= kept}
+                self.validations = {number: found for number, found in self.validations.items() if number <= kept}
+                self._note(event, "resumed", "", f"went on after round {kept}")
+            case RoundStarted():
+                self._round_started(event)
+            case Replied(round=number, clients=clients, ok=ok):
+                if self.state == "training":
+                    entry = self.rounds[_number(number)]
+                    entry.answered |= dict.fromkeys(map(str, clients), ok)
+                    entry.replies += 1
+            case Validated():
+                number = _number(event.round)
+                means, own = reals(event.means), reals(event.clients)
+                self.validations[number] = Validation(number, means, own, reals(event.balance))
+            case RoundEnded():
+                self._round_ended(event)
+            case _:
+                self._trouble(event)
 
-    def _on_joined(self, event: Mapping[str, Any]) -> None:
-        name = str(event["client"])
-        self.members[name] = Member(
-            name, real(event.get("users")), real(event.get("items")), real(event.get("train_interactions")),
-            str(event.get("dataset", "")),
-        )  # fmt: skip
+    def _joined(self, event: Joined) -> None:
+        for name, told in event.clients.items():
+            self.members[str(name)] = Member(
+                str(name), real(told.get("users")), real(told.get("items")), real(told.get("train_interactions")),
+                str(told.get("dataset", "")),
+            )  # fmt: skip
+        if event.back:
+            self._note(event, "back", _who(event.back), "here again")
 
-    def _on_back(self, event: Mapping[str, Any]) -> None:
-        self._on_joined(event)
-        self._note(event, "back", event["client"], "it is here again")
+    def _away(self, event: Away) -> None:
+        for name in event.clients:
+            if name in self.members:
+                self.members[name].here = False
+        self._note(event, "away", _who(event.clients), "the node left")
 
-    def _on_away(self, event: Mapping[str, Any]) -> None:
-        name = str(event["client"])
-        if name in self.members:
-            self.members[name].here = False
-        self._note(event, "away", name, "its node left")
-
-    def _on_crowd_joined(self, event: Mapping[str, Any]) -> None:
-        self.crowd += int(real(event["clients"]) or 0)
-
-    def _on_crowd_away(self, event: Mapping[str, Any]) -> None:
-        gone = int(real(event["clients"]) or 0)
-        self.crowd -= gone
-        self._note(event, "away", f"a node of {gone} clients", "it left")
-
-    def _on_strategy(self, event: Mapping[str, Any]) -> None:
-        self.strategy = dict(event)
-
-    def _on_resumed(self, event: Mapping[str, Any]) -> None:
-        kept = _number(event["round"])
-        self.rounds = {number: entry for number, entry in self.rounds.items() if number <= kept}
-        self.validations = {number: found for number, found in self.validations.items() if number <= kept}
-        self._note(event, "resumed", "", f"went on after round {kept}")
-
-    def _on_round_started(self, event: Mapping[str, Any]) -> None:
-        number, self.of, self.state = _number(event["round"]), _number(event["of"]), "training"
-        invited = tuple(map(str, event["clients"]))
-        awaited = int(real(event.get("answers")) or len(invited))
-        self.rounds[number] = Round(number, invited, awaited, real(event.get("quorum")))
-        began = real(event["time"])
+    def _round_started(self, event: RoundStarted) -> None:
+        number, self.of, self.state = _number(event.round), _number(event.of), "training"
+        self.rounds[number] = Round(number, tuple(map(str, event.clients)), event.messages, real(event.quorum))
+        began = real(event.time)
         if self._pace is None and began is not None:
             self._pace = began, number
 
-    def _on_reply(self, event: Mapping[str, Any]) -> None:
-        if event["client"] is not None and self.state == "training":
-            self.rounds[_number(event["round"])].answered[str(event["client"])] = bool(event["ok"])
-
-    def _on_validated(self, event: Mapping[str, Any]) -> None:
-        means = reals({k: v for k, v in event.items() if k not in ("event", "time", "round", "balance", "clients")})
-        each = dict(event.get("clients") or {})
-        if any(isinstance(found, Mapping) for found in each.values()):
-            each = {client: found.get(primary(means)) for client, found in each.items()}
-        number = _number(event["round"])
-        self.validations[number] = Validation(number, means, reals(each), reals(event.get("balance")))
-
-    def _on_round_ended(self, event: Mapping[str, Any]) -> None:
-        number = _number(event["round"])
+    def _round_ended(self, event: RoundEnded) -> None:
+        number = _number(event.round)
         entry = self.rounds.setdefault(number, Round(number))
-        entry.ended, entry.void, entry.loss = True, bool(event["void"]), real(event["loss"])
-        entry.seconds, entry.failed = reals(event["seconds"]), named(event["clients_failed"])
-        entry.weights = {str(receiver): reals(row) for receiver, row in (event.get("weights") or {}).items()}
+        entry.ended, entry.void, entry.loss = True, event.void, real(event.loss)
+        entry.seconds, entry.failed = reals(event.seconds), named(event.clients_failed)
+        entry.weights = {str(receiver): reals(row) for receiver, row in event.weights.items()}
         entry.clients = {
             str(client): ClientRound(
-                real(found.get("loss")), real(found.get("examples")), real(found.get("share")), real(found.get("heat")),
+                real(found.get("loss")), real(found.get("size")), real(found.get("share")), real(found.get("heat")),
                 reals(found.get("seconds")), reals(found.get("bytes")), real(found.get("proportion")),
             )
-            for client, found in (event.get("clients") or {}).items()
+            for client, found in event.clients.items()
         }  # fmt: skip
-        self._ended_at = real(event["time"])
-        if entry.void:
+        self._ended_at = real(event.time)
+        if event.void:
             self._note(event, "void", "", "fewer clients than the quorum answered; nothing was mixed", grave=True)
 
-    def _on_rejected(self, event: Mapping[str, Any]) -> None:
-        self._note(event, str(event.get("code", "rejected")), event["client"], event["reason"], grave=True)
+    def _trouble(self, event: Event) -> None:
+        match event:
+            case Rejected(code=code, clients=clients, reason=reason):
+                self._note(event, code, _who(clients), reason, grave=True)
+            case Refused(code=code, node=node, reason=reason):
+                self._note(event, code, f"node {node}", reason, grave=True)
+            case Warned(kind=kind, client=client, reason=reason, hint=hint):
+                self._note(event, kind, client, reason, hint)
+            case StoppedEarly(patience=patience):
+                self._note(event, "stopped early", "", f"validation has not got better for {patience} rounds")
+            case Measuring():
+                self.state = "measuring"
+            case RunFailed(code=code, reason=reason):
+                self.state, self.reason = "failed", reason
+                self._note(event, code, "the run", reason, grave=True)
+            case RunEnded():
+                self.state = "ended"
 
-    def _on_refused(self, event: Mapping[str, Any]) -> None:
-        self._note(event, str(event.get("code", "refused")), f"node {event['node']}", event["reason"], grave=True)
+    def _note(self, event: Event, kind: str, who: str, reason: str, hint: str = "", grave: bool = False) -> None:
+        number = getattr(event, "round", None)
+        self.troubles.append(Trouble(kind, who, reason, hint, number, real(event.time), grave))
 
-    def _on_warning(self, event: Mapping[str, Any]) -> None:
-        self._note(event, str(event["kind"]), event["client"], event["reason"], str(event.get("hint", "")))
 
-    def _on_stopped_early(self, event: Mapping[str, Any]) -> None:
-        self._note(event, "stopped early", "", f"validation has not got better for {event['patience']} rounds")
-
-    def _on_measuring(self, event: Mapping[str, Any]) -> None:
-        self.state = "measuring"
-
-    def _on_run_failed(self, event: Mapping[str, Any]) -> None:
-        self.state, self.reason = "failed", str(event["reason"])
-        self._note(event, str(event.get("code", "failed")), "the run", event["reason"], grave=True)
-
-    def _on_run_ended(self, event: Mapping[str, Any]) -> None:
-        self.state = "ended"
-
-    def _note(
-        self, event: Mapping[str, Any], kind: str, who: Any, reason: Any, hint: str = "", grave: bool = False
-    ) -> None:
-        number = event.get("round")
-        number = number if isinstance(number, int) else None
-        self.troubles.append(Trouble(kind, str(who or ""), str(reason), hint, number, real(event.get("time")), grave))
+def _who(clients: Sequence[str]) -> str:
+    return str(clients[0]) if len(clients) == 1 else f"{len(clients)} clients"
 
 
 def _number(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""Means of many clients' gradients by group, and an optimiser on the server that follows them.
+"""Rules for tensors that all clients of a group have in common: the members' mean, or a step along their mean gradient.
 
 Gradients of a group's members are taken at the group's own tensors, so that their mean is that of the group's rows, factor
 by factor; averaging the factors themselves, after each member moved them, would not be.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -50,6 +51,82 @@ def mean_by_group(values: Tensor, groups: Tensor, weights: Tensor, count: int) -
     sums = torch.zeros(count, *values.shape[1:], dtype=torch.float64).index_add_(0, own, chosen * shares.view(form))
     means = sums / totals.where(totals > 0, torch.ones_like(totals)).view(form)
     return means.to(values.dtype), torch.bincount(own, minlength=count)
+
+
+@runtime_checkable
+class TableRule(Protocol):
+    """A rule for tables [rows, ...] of which each client has one row: its group's, or the only one."""
+
+    def step(self, name: str, table: Tensor, sent: Tensor, groups: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The table after a round.
+
+        Parameters
+        ----------
+        name : str
+            Name of the tensor.
+        table : Tensor
+            [rows, ...] as the round began.
+        sent : Tensor
+            What n clients contributed, [n, ...].
+        groups : Tensor
+            Row of each, int64 [n].
+        weights : Tensor
+            Weight of each in its row's mean, [n].
+
+        Returns
+        -------
+        tuple of Tensor
+            New table, and how many clients counted in each row, int64 [rows].
+        """
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, for a checkpoint."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from what :meth:`state_dict` gave."""
+
+
+class GroupMean:
+    """Each row becomes the mean of what its members trained (FedPA, arXiv 2405.04840); one without members stays."""
+
+    def __repr__(self) -> str:
+        return "GroupMean()"
+
+    def step(self, name: str, table: Tensor, sent: Tensor, groups: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        means, counted = mean_by_group(sent, groups, weights, len(table))
+        return torch.where((counted > 0).view(-1, *[1] * (table.ndim - 1)), means, table), counted
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+
+class GradientStep:
+    """Each row moves by Adam along the mean of its members' gradients.
+
+    Parameters
+    ----------
+    rate : float
+        Adam's learning rate.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self._adam = rate, ServerAdam()
+
+    def __repr__(self) -> str:
+        return f"GradientStep(rate={self.rate!r})"
+
+    def step(self, name: str, table: Tensor, sent: Tensor, groups: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        mean, counted = mean_by_group(sent, groups, weights, len(table))
+        return self._adam.step(name, table, mean, counted > 0, self.rate), counted
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._adam.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self._adam.load_state(state)
 
 
 @dataclass

@@ -37,23 +37,30 @@ def merge(
     weights: Tensor,
     scales: Sequence[float] | None = None,
     clients: Sequence[str] | None = None,
+    receivers: Sequence[int] | None = None,
 ) -> Merged:
-    """All clients' mixtures by the named merge; see :func:`merge_factors` and :func:`merge_products`."""
+    """The receivers' mixtures by the named merge; see :func:`merge_factors` and :func:`merge_products`."""
     if how == "factors":
-        return Merged(merge_factors(adapters, weights, clients))
+        return Merged(merge_factors(adapters, weights, clients, receivers))
     if how == "product":
-        return merge_products(adapters, weights, scales, clients)
+        return merge_products(adapters, weights, scales, clients, receivers)
     raise ConfigError(f"merge is {how!r}", "choose 'factors' or 'product'")
 
 
-def merge_factors(adapters: Sequence[Adapter], weights: Tensor, clients: Sequence[str] | None = None) -> list[Adapter]:
+def merge_factors(
+    adapters: Sequence[Adapter],
+    weights: Tensor,
+    clients: Sequence[str] | None = None,
+    receivers: Sequence[int] | None = None,
+) -> list[Adapter]:
     """P_i <- sum_j W_ij P_j, tensor by tensor, for all receivers at once from what was sent.
 
     Parameters
     ----------
     adapters : what the n clients sent: same names, same shapes.
-    weights : the mixing matrix, [n, n].
+    weights : the mixing matrix, [receivers, n].
     clients : their keys, for error messages; by default their places in the order.
+    receivers : places of the clients that the rows are for; by default all.
 
     Returns
     -------
@@ -64,7 +71,8 @@ def merge_factors(adapters: Sequence[Adapter], weights: Tensor, clients: Sequenc
     MessageError : a name or shape that differs, naming client and tensor.
     RunError : ``weights`` is no mixing matrix over these clients.
     """
-    clients = _check(adapters, weights, clients)
+    chosen = range(len(adapters)) if receivers is None else receivers
+    clients = _check(adapters, weights, clients, len(chosen))
     names = sorted(adapters[0])
     check_shapes(adapters, names, clients)
     return _mix_tensors(adapters, weights, names)
@@ -75,6 +83,7 @@ def merge_products(
     weights: Tensor,
     scales: Sequence[float] | None = None,
     clients: Sequence[str] | None = None,
+    receivers: Sequence[int] | None = None,
 ) -> Merged:
     """The best approximation of sum_j W_ij s_j B_j A_j at each receiver's own rank, over its own scale s_i.
 
@@ -86,16 +95,18 @@ def merge_products(
     Parameters
     ----------
     adapters : what the n clients sent: same names; shapes may differ in the rank of LoRA pairs.
-    weights : the mixing matrix, [n, n].
+    weights : the mixing matrix, [receivers, n].
     scales : each client's LoRA scale (alpha / r), positive; by default 1. Only their ratios matter.
     clients : their keys, for error messages; by default their places in the order.
+    receivers : places of the clients that the rows are for; by default all.
 
     Raises
     ------
     MessageError : a name or shape that differs, or a scale that is not positive, naming the client.
     RunError : ``weights`` is no mixing matrix over these clients.
     """
-    clients = _check(adapters, weights, clients)
+    chosen = range(len(adapters)) if receivers is None else receivers
+    clients = _check(adapters, weights, clients, len(chosen))
     scales = [1.0] * len(adapters) if scales is None else list(scales)
     if len(scales) != len(adapters) or not all(0.0 < scale < float("inf") for scale in scales):
         raise MessageError(
@@ -105,7 +116,7 @@ def merge_products(
     plain = plain_names(adapters[0])
     check_shapes(adapters, plain, clients)
     merged = _mix_tensors(adapters, weights, plain)
-    discarded: list[dict[str, float]] = [{} for _ in adapters]
+    discarded: list[dict[str, float]] = [{} for _ in chosen]
     for pair in layers:
         mixer = ProductMixer(
             [
@@ -113,21 +124,24 @@ def merge_products(
                 for adapter, scale in zip(adapters, scales, strict=True)
             ]
         )
-        for i, own in enumerate(adapters):
-            if weights[i, i] == 1.0:
+        for i, place in enumerate(chosen):
+            own = adapters[place]
+            if weights[i, place] == 1.0:
                 merged[i][pair.a], merged[i][pair.b] = own[pair.a].clone(), own[pair.b].clone()
                 discarded[i][pair.layer] = 0.0
                 continue
             mixed = mixer.mix(weights[i].to(own[pair.a].device), own[pair.a])
             merged[i][pair.a] = mixed.a.to(own[pair.a].dtype)
-            merged[i][pair.b] = (mixed.b / scales[i]).to(own[pair.b].dtype)
+            merged[i][pair.b] = (mixed.b / scales[place]).to(own[pair.b].dtype)
             discarded[i][pair.layer] = mixed.discarded
     return Merged(merged, discarded)
 
 
-def _check(adapters: Sequence[Adapter], weights: Tensor, clients: Sequence[str] | None) -> Sequence[str]:
+def _check(
+    adapters: Sequence[Adapter], weights: Tensor, clients: Sequence[str] | None, receivers: int
+) -> Sequence[str]:
     clients = places(adapters) if clients is None else clients
-    check_mixing_matrix(weights, len(adapters))
+    check_mixing_matrix(weights, len(adapters), receivers)
     check_names(adapters, [f"client {client!r}" for client in clients])
     return clients
 
@@ -147,10 +161,10 @@ def _common_layers(adapters: Sequence[Adapter], clients: Sequence[str]) -> list[
 
 
 def _mix_tensors(adapters: Sequence[Adapter], weights: Tensor, names: Sequence[str]) -> list[Adapter]:
-    merged: list[Adapter] = [{} for _ in adapters]
+    merged: list[Adapter] = [{} for _ in weights]
     for name in names:
         tensors = [adapter[name] for adapter in adapters]
-        targets = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
+        targets = [torch.empty_like(tensors[0], memory_format=torch.contiguous_format) for _ in merged]
         for columns, block in side_by_side(tensors):
             for target, mixed in zip(targets, weights.to(block) @ block, strict=True):
                 target.view(-1)[columns] = mixed.to(target.dtype)

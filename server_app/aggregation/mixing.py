@@ -36,17 +36,18 @@ ROUNDING = 1e-6
 """How far a row may sum from one: what float32 makes of it."""
 
 
-def check_mixing_matrix(weights: Tensor, clients: int) -> None:
-    """Refuse what is no mixing matrix over that many clients.
+def check_mixing_matrix(weights: Tensor, clients: int, receivers: int | None = None) -> None:
+    """Refuse what is no mixing matrix over that many clients, of a row for each of as many receivers (by default all).
 
     Raises
     ------
     RunError : wrong shape, a negative or non-finite weight, or a row that does not sum to one.
     """
-    if weights.shape != (clients, clients):
+    rows = clients if receivers is None else receivers
+    if weights.shape != (rows, clients):
         raise RunError(
-            f"the mixing matrix is {tuple(weights.shape)!r} for {clients!r} clients",
-            "a rule gives one row and one column for each client of the round",
+            f"the mixing matrix is {tuple(weights.shape)!r} for {rows!r} receivers and {clients!r} clients",
+            "a rule gives one row for each receiver and one column for each client of the round",
         )
     for row, values in enumerate(weights.double()):
         total = float(values.sum())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from common.errors import ConfigError, MessageError
 from common.low_rank import Adapter, Merge
+from common.scopes import SCOPES, Scope, row
 from server_app.aggregation.adapter import check_names
 from server_app.aggregation.merge import merge
 
@@ -114,37 +115,99 @@ class Mixture:
     weights: Tensor | None
 
 
-def mix(rule: Rule, updates: Updates) -> Mixture:
-    """Applies a rule to a round, for all receivers at once.
+def mix(rule: Rule, updates: Updates, receivers: Sequence[int] | None = None) -> Mixture:
+    """Applies a rule to a round.
+
+    Parameters
+    ----------
+    rule : Rule
+        How to mix.
+    updates : Updates
+        What the clients sent.
+    receivers : Sequence[int] or None
+        Places of the clients that get a new adapter; by default all.
 
     Raises
     ------
     MessageError, RunError : adapters that do not fit together, or no mixing matrix; see :mod:`server_app.aggregation.merge`.
     """
+    count = len(updates.clients) if receivers is None else len(receivers)
     if isinstance(rule, JointRule):
-        return Mixture([rule.adapter(updates)] * len(updates.clients), None)
+        return Mixture([rule.adapter(updates)] * count, None)
     if not isinstance(rule, MatrixRule):
         raise ConfigError(f"rule {rule!r} has neither 'weights' nor 'adapter'", "see docs/own-rule.md")
     weights = rule.weights(updates)
-    return Mixture(merge(rule.merge, updates.adapters, weights, clients=updates.clients).adapters, weights)
+    if receivers is not None and len(weights) == len(updates.clients):
+        weights = weights[list(receivers)]
+    merged = merge(rule.merge, updates.adapters, weights, clients=updates.clients, receivers=receivers)
+    return Mixture(merged.adapters, weights)
 
 
 RULES: dict[str, type[Rule]] = {}
 """The rules by name, each put here by its own file."""
 
 
-def named(name: str) -> Callable[[type[Rule]], type[Rule]]:
-    """Decorates the rule of the strategy ``name``: puts it among :data:`RULES`.
+def named(name: str, scope: Scope | None = None) -> Callable[[type[Rule]], type[Rule]]:
+    """Decorates a rule: puts it among :data:`RULES`, and with a scope makes it a strategy.
+
+    Parameters
+    ----------
+    name : str
+        Name of the rule, and of its strategy.
+    scope : Scope or None
+        What becomes of the tensors that are about everybody, ``personal`` or ``shared``; tensors about one client stay
+        private, those about a group get the group's mean. None for a rule whose strategy stands in
+        :data:`common.scopes.SCOPES`, or that is none.
 
     Raises
     ------
-    ConfigError : another rule has that name.
+    ConfigError : another rule or strategy has that name.
     """
 
     def put(rule: type[Rule]) -> type[Rule]:
-        if name in RULES:
-            raise ConfigError(f"two rules are named {name!r}: {RULES[name]!r} and {rule!r}", "give one another name")
+        if name in RULES or (scope is not None and name in SCOPES):
+            raise ConfigError(f"two rules are named {name!r}", "give one another name")
         RULES[name] = rule
+        if scope is not None:
+            SCOPES[name] = row(Scope.PRIVATE, Scope.GROUP, scope, scope)
         return rule
 
     return put
+
+
+def with_options(name: str, options: str) -> Rule:
+    """A rule with its settings, the fields of its dataclass, from ``field=value field=value``.
+
+    Raises
+    ------
+    ConfigError : a field that it does not have, or a value of another type.
+    """
+    rule = RULES[name]
+    known = {one.name: one for one in fields(rule)}  # type: ignore[arg-type]
+    kinds = get_type_hints(rule)
+    chosen: dict[str, Any] = {}
+    for part in options.split():
+        key, equals, value = part.partition("=")
+        field = key.replace("-", "_")
+        if not equals or field not in known:
+            raise ConfigError(
+                f"'strategy.options' = {options!r}: {part!r} is no setting of the strategy {name!r}",
+                f"it has {', '.join(known)}",
+            )
+        try:
+            chosen[field] = _READ.get(kinds[field], str)(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"'strategy.options' = {options!r}: {key!r} = {value!r} is no {kinds[field].__name__}",
+                f"the default is {known[field].default!r}",
+            ) from error
+    return rule(**chosen)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+_READ: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _truth}

@@ -13,6 +13,9 @@ from fellrec.report.numbers import NOTHING, decimal
 from fellrec.report.record import Record
 from fellrec.report.tables import figure, table
 
+LISTED = 40
+"""Rows of a table of clients, at most."""
+
 Curves = Mapping[str, Mapping[int, float]]
 
 
@@ -97,7 +100,12 @@ def over_rounds(title: str, values: Curves, digits: int, last: Curves | None = N
     """A table of clients by rounds."""
     every = {**values, **(last or {})}
     rounds = sorted({at for points in every.values() for at in points})
+    listed = list(every)
+    if len(listed) > LISTED:
+        lowest = sorted(values, key=lambda client: [*values[client].values(), 0.0][-1])
+        listed = [*lowest[:LISTED], *(last or {})]
+        title = f"{title}: the {LISTED} clients with the lowest of {len(values)}"
     return table(title, ["client", *(f"round {at}" for at in rounds)], [
-        [client, *(decimal(points[at], digits) if at in points else NOTHING for at in rounds)]
-        for client, points in every.items()
+        [client, *(decimal(every[client][at], digits) if at in every[client] else NOTHING for at in rounds)]
+        for client in listed
     ])  # fmt: skip

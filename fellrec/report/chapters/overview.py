@@ -113,7 +113,7 @@ def _facts(record: Record) -> list[tuple[str, str | Markup]]:
             f" hosts those between; {config.get('split.codec')} on the wire"
         )
     told = {
-        "strategy": f"{config.get('strategy.name', NOTHING)}: {history.strategy.get('rule', '')}".rstrip(": "),
+        "strategy": _strategy(record),
         "recommender": f"{config.get('model.recommender', NOTHING)}, model {config.get('model.name', NOTHING)}",
         "split": split,
         "data": _data(record),
@@ -125,6 +125,11 @@ def _facts(record: Record) -> list[tuple[str, str | Markup]]:
     }
     recipe = str(config.get("recipe") or "none")
     return [("recipe", recipe), *((name, said) for name, said in told.items() if said != NOTHING)]
+
+
+def _strategy(record: Record) -> str:
+    rules = ", ".join(f"{scope} by {rule}" for scope, rule in record.history.strategy.rules.items())
+    return f"{record.config.get('strategy.name', NOTHING)}: {rules}".rstrip(": ")
 
 
 def _data(record: Record) -> str:

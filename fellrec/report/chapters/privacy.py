@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.click_scopes import CLICK_SCOPE
 from common.config import LOOPBACK
-from common.owners import Owner
-from common.scopes import ADAPTER_SCOPE, Scope
+from common.scopes import SCOPES, Owner, Scope, owner_of
 from fellrec.report.chapters.section import Section, paragraph, section
 from fellrec.report.markup import Markup, tag
 from fellrec.report.numbers import NOTHING, real
@@ -15,11 +13,20 @@ from fellrec.report.record import Record
 from fellrec.report.tables import table
 
 SERVER, BARE = "the server", "none: as it is"
+FACTS = (
+    "numbers of users, items and interactions, values of grouping attributes, digests of data and catalogue, names of client"
+    " and data set"
+)
 OWNED = {
-    Owner.CLIENT: "its user embeddings and user-level path",
-    Owner.GROUP: "the group-level paths",
-    Owner.ALL: "the gates and the output layer",
-    Owner.NOBODY: "the common layers",
+    Owner.CLIENT: "what is about one person or client: embeddings of users, user-level paths",
+    Owner.GROUP: "what is about a group: group-level paths",
+    Owner.ITEM: "what is about items: their embeddings",
+    Owner.ALL: "what is about everybody: adapters, gates, heads",
+}
+MIXED_AS = {
+    Scope.PERSONAL: "a mix for each client",
+    Scope.GROUP: "one for each group",
+    Scope.SHARED: "one for all",
 }
 
 
@@ -58,66 +65,61 @@ def _told(value: object) -> str:
 
 
 def _left(record: Record) -> list[list[str]]:
-    return _left_clicks(record) if record.config.get("model.recommender") == "click" else _left_texts(record)
-
-
-def _left_texts(record: Record) -> list[list[str]]:
-    config, strategy = record.config, str(record.config.get("strategy.name", ""))
-    noise = record.part("privacy").get("mechanism")
-    scope, rows = ADAPTER_SCOPE.get(strategy), []
-    if scope is not None and scope.may_leave:
-        mixed = "one mean for all" if scope is Scope.SHARED else "a mix for each client"
-        guard = f"noise: {noise}" if noise else BARE
-        rows.append(
-            ["the trained adapter", "each round", f"the server, which keeps it ({scope.value}: {mixed})", guard]
-        )
+    config = record.config
+    noise = record.part("privacy").get("mechanism") or config.get("privacy.mechanism", "none")
+    noised = noise != "none"
+    guard = f"clipped, with {noise} noise" if noised else BARE
+    rows = [
+        [OWNED[owner], "each round", f"the server, which keeps it ({scope.value}: {MIXED_AS[scope]})", guard]
+        for owner, scope in _owned(record).items() if scope.may_leave
+    ]  # fmt: skip
     if config.get("split.on"):
         codec = str(config.get("split.codec", NOTHING))
         rows.append(["hidden states of users' and items' texts, and their gradients", "each training step and each encoding",
                      "the split service", f"{_wire(record)}; {codec}, which is no protection"])  # fmt: skip
-    if strategy == "centralised":
+    if config.get("strategy.name") == "centralised":
         rows.append(["the training examples", "each round", "one pool", "none: a reference, in simulation only"])
+    if not noised:
+        rows.append(["training loss, number of examples", "each round", SERVER, BARE])
     rows += [
-        ["training loss, number of examples, own share, seconds, bytes, memory", "each round", SERVER, BARE],
-        ["means of metrics over validation users, and over test users", "each round; once at the end", SERVER, BARE],
-        ["numbers of users, items and interactions, digests of data and catalogue, names of client and data set",
-         "when it joins", SERVER, BARE],
+        ["own share, seconds, bytes, memory", "each round", SERVER, BARE],
+        [_measured(record), "each round on validation data; once at the end on test data", SERVER, BARE],
+        [FACTS, "when it joins", SERVER, BARE],
     ]  # fmt: skip
     if config.get("evaluate.evidence", "none") != "none":
         rows.append(["the weights of its own evidence, two numbers", "once at the end", SERVER, BARE])
     return rows
 
 
-def _left_clicks(record: Record) -> list[list[str]]:
-    found = record.part("privacy").get("mechanism") or record.config.get("privacy.mechanism", "none")
-    noised = found != "none"
-    scopes = CLICK_SCOPE.get(str(record.config.get("strategy.name", "")), {})
-    guard = f"clipped, with {found} noise" if noised else BARE
-    rows = [
-        [f"gradients of {OWNED[owner]}", "each round", f"the server ({scope.value})", guard]
-        for owner, scope in scopes.items() if scope.may_leave
-    ]  # fmt: skip
-    if rows and not noised:
-        rows.append(["training loss, number of training rows", "each round", SERVER, BARE])
-    return [
-        *rows,
-        ["its metrics, and counts of its rows by what was clicked and what was foretold",
-         "each round on validation rows; once at the end on test rows", SERVER, BARE],
-        ["its value of each grouping attribute, digests of data and vocabulary, its name", "when its node joins", SERVER, BARE],
-    ]  # fmt: skip
+def _measured(record: Record) -> str:
+    if "auc" in record.part("metrics", "test"):
+        return "each client's metrics, and counts of its rows by what was clicked and what was foretold"
+    return "means of metrics over its users"
 
 
 def _stayed(record: Record) -> list[list[str]]:
-    if record.config.get("model.recommender") == "click":
-        scopes = CLICK_SCOPE.get(str(record.config.get("strategy.name", "")), {})
-        kept = [[OWNED[owner], "the client's memory"] for owner, scope in scopes.items() if scope is Scope.PRIVATE]
-        return [["rows: what was shown, and clicked", "the client's data folder"], *kept]
+    private = [OWNED[owner] for owner, scope in _owned(record).items() if scope is Scope.PRIVATE]
     return [
-        ["interactions and texts", "the client's data folder"],
+        ["interactions, rows and texts", "the client's data folder"],
+        *([what, "the client's memory between rounds"] for what in private),
         ["item vectors, counts, neighbours", "the client's memory between rounds"],
-        ["optimiser state of its own layers", "memory, for one round; that of hosted layers is the server's"],
+        ["optimiser state of its own layers", "its memory; that of hosted layers is the server's"],
         ["labels, and the scores of users", "the client's last layers"],
     ]
+
+
+def _owned(record: Record) -> dict[Owner, Scope]:
+    """The scope of what the run trained, by whom it is about: as the log says, or without that as the strategy has it."""
+    found = {
+        owner_of(str(name)): Scope(scope)
+        for scope, names in record.history.strategy.scopes.items()
+        if scope in tuple(Scope) and scope != Scope.FROZEN and isinstance(names, list)
+        for name in names
+    }
+    if found:
+        return dict(sorted(found.items()))
+    row = SCOPES.get(str(record.config.get("strategy.name", "")), {})
+    return {owner: scope for owner, scope in row.items() if owner is Owner.ALL}
 
 
 def _wire(record: Record) -> str:

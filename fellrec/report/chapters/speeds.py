@@ -27,8 +27,8 @@ def learning_speed(history: History) -> Markup | None:
         return None
     used = [
         what
-        for what, on in (("its learning rate in the next round", history.strategy.get("pacing")),
-                         ("what it takes from others", history.strategy.get("heating")))
+        for what, on in (("its learning rate in the next round", history.strategy.pacing),
+                         ("what it takes from others", history.strategy.heating))
         if on
     ]  # fmt: skip
     caption = "How warm each client is after a round, 1 at most; a client whose data are hard warms more slowly. "

@@ -27,7 +27,7 @@ def troubles(record: Record) -> Section:
 
 def guarded(history: History) -> list[Markup]:
     """What the guard before mixing did; nothing where it was off or nothing is mixed."""
-    settings = history.strategy.get("guard")
+    settings = history.strategy.guard
     if not isinstance(settings, Mapping) or real(settings.get("factor")) is None:
         return []
     held = [

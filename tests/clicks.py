@@ -36,7 +36,7 @@ def tiny_log(name: str = "toy", seed: int = 0) -> ClickLog:
     )  # fmt: skip
 
 
-def crowd_settings(home: Path, **overrides: object) -> dict:
+def click_settings(home: Path, **overrides: object) -> dict:
     """Flat settings over the log ``toy`` and its warm start, both made where they are missing."""
     if not (home / "data" / "toy").is_dir():
         save_clicks(tiny_log(), home / "data" / "toy")
@@ -50,6 +50,7 @@ def crowd_settings(home: Path, **overrides: object) -> dict:
         "model.name": str(home / "models" / "warm"),
         "split.on": False,
         "strategy.name": "fedpa",
+        "strategy.average-rounds": 1,
         "fedpa.gate-width": "3,2",
         "fedpa.rank": 2,
         "federation.timeout": 5.0,

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from client_app.node import node_home
 from common.config import RunConfig, Value
-from common.crowd_messages import SetFacts
 from common.data.click_division import divide, vocabulary
 from common.data.click_folder import load_clicks
 from common.data.click_split import check_testable, split_clicks
@@ -22,6 +21,7 @@ from common.data.sets import check_name
 from common.data.split import Part
 from common.errors import ConfigError, MessageError
 from common.home import data_home
+from common.messages import ClientFacts, SetFacts
 from common.recommenders.click_base import ClickBase, item_codes, user_codes
 
 MOST_ROWS = 2**15
@@ -52,7 +52,7 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class CrowdHolding:
+class ClickHolding:
     """Clients by name, and the log with their rows alone: user u of the log is client u.
 
     Attributes
@@ -66,7 +66,7 @@ class CrowdHolding:
     simulated: bool
 
     @classmethod
-    def load(cls, config: RunConfig, node: Mapping[str, Value], base: ClickBase) -> CrowdHolding:
+    def load(cls, config: RunConfig, node: Mapping[str, Value], base: ClickBase) -> ClickHolding:
         """All clients of this node.
 
         Raises
@@ -100,29 +100,35 @@ class CrowdHolding:
         part = log.restrict(list(here.values()), log.name)
         return cls(tuple(here), split_clicks(part), log.digest, True)
 
-    def facts(self) -> SetFacts:
-        """What the node tells of its clients' data."""
+    def facts(self, attributes: Sequence[str]) -> tuple[ClientFacts, ...]:
+        """What each client tells of its data, with its value of each of these attributes."""
         log = self.log
-        return SetFacts(
-            dataset=log.name,
-            digest=self.digest,
-            vocabulary=vocabulary(log),
-            items=len(log.item_keys),
-            interactions=len(log),
-            train_interactions=int((log.parts == Part.TRAIN).sum()),
-            generated=log.generated,
-            split=SPLIT,
-            repeated=log.repeated,
+        one = SetFacts(log.name, vocabulary(log), len(log.item_keys), log.generated, SPLIT)
+        rows = {part: self.rows(part).tolist() for part in Part}
+        each = zip(self.names, self.codes(attributes).tolist(), log.repeats().tolist(), strict=True)
+        return tuple(
+            ClientFacts(
+                client=name,
+                set=one,
+                digest=self.digest,
+                users=1,
+                interactions=sum(rows[part][place] for part in Part),
+                train_interactions=rows[Part.TRAIN][place],
+                test_users=int(rows[Part.TEST][place] > 0),
+                repeated=repeated,
+                groups=tuple(codes),
+            )
+            for place, (name, codes, repeated) in enumerate(each)
         )
 
-    def only(self, clients: Sequence[str]) -> CrowdHolding:
+    def only(self, clients: Sequence[str]) -> ClickHolding:
         """The holding of these clients, in their order; raises MessageError for one who is not here."""
         places = {name: place for place, name in enumerate(self.names)}
         strange = [client for client in clients if client not in places]
         if strange:
             raise MessageError(f"this node does not host client {strange[0]!r}", f"it hosts {len(places)} others")
         part = self.log.restrict([places[client] for client in clients], self.log.name)
-        return CrowdHolding(tuple(clients), part, self.digest, self.simulated)
+        return ClickHolding(tuple(clients), part, self.digest, self.simulated)
 
     def codes(self, attributes: Sequence[str]) -> Tensor:
         """The clients' values of these attributes, int64 [clients, attributes]."""

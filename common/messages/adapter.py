@@ -1,0 +1,67 @@
+"""Tensors as they travel: names, shapes and values that the receiver expects, or a refusal that names what is wrong."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from common.errors import MessageError
+from common.low_rank import Adapter
+
+LARGEST_VALUE = 1e8
+"""A value of an adapter beyond this is nonsense, and so far below float32's end that its square still fits."""
+
+
+def check_adapter(adapter: Mapping[str, Tensor], like: Mapping[str, Tensor], sender: str, clients: int = 0) -> None:
+    """Refuses tensors whose names, shapes or dtypes are not what they must be.
+
+    Parameters
+    ----------
+    adapter : Mapping[str, Tensor]
+        What was sent.
+    like : Mapping[str, Tensor]
+        A tensor of each name in one client's shape.
+    sender : str
+        Who sent it, for the message of the error.
+    clients : int
+        Rows that every tensor has, one for each client; 0 for tensors of one client, without that axis.
+
+    Raises
+    ------
+    MessageError : naming the sender, the tensor and what is wrong with it.
+    """
+    if adapter.keys() != like.keys():
+        odd = sorted(adapter.keys() ^ like.keys())[0]
+        fault = "is missing" if odd in like else "is unknown"
+        raise MessageError(
+            f"{sender}: tensor {odd!r} {fault}", "server and clients must use the same model and adapter settings"
+        )
+    for name, tensor in adapter.items():
+        expected = (clients, *like[name].shape) if clients else tuple(like[name].shape)
+        if tuple(tensor.shape) != expected:
+            raise MessageError(f"{sender}: tensor {name!r} has shape {tuple(tensor.shape)}, not {expected}")
+        if tensor.dtype != like[name].dtype:
+            raise MessageError(f"{sender}: tensor {name!r} is {tensor.dtype}, not {like[name].dtype}")
+
+
+def check_values(adapter: Mapping[str, Tensor], sender: str) -> None:
+    """Refuses tensors that hold a value which is not finite, or beyond :data:`LARGEST_VALUE`.
+
+    Raises
+    ------
+    MessageError : naming the sender and the tensor.
+    """
+    for name, tensor in adapter.items():
+        if not torch.isfinite(tensor).all():
+            raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
+        if tensor.numel() and float(tensor.abs().max()) > LARGEST_VALUE:
+            raise MessageError(f"{sender}: tensor {name!r} holds values beyond {LARGEST_VALUE:g}")
+
+
+def array_record(adapter: Adapter) -> ArrayRecord:
+    """The tensors as Flower carries them."""
+    return ArrayRecord(OrderedDict(adapter))
