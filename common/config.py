@@ -217,7 +217,10 @@ class ClickConfig(Section):
 
 
 class FedpaConfig(Section):
-    """The settings of ``fedpa`` (and the learning rates of a click model under ``fedavg`` and ``local``)."""
+    """FedPA's gated adapters, of a click model or of a language model with ``model.adapter`` = ``gated``.
+
+    The learning rates are a click model's, under any strategy.
+    """
 
     rank: Count = Field(4, description="of every low-rank path")
     alpha: Positive = Field(4.0, description="scale of the paths: alpha / rank")
@@ -245,14 +248,14 @@ class FedpaConfig(Section):
 
 
 class PrivacyConfig(Section):
-    """Local differential privacy of what clients upload; for click models."""
+    """Local differential privacy of what clients contribute; not with hosted layers."""
 
     mechanism: Literal["none", "laplace", "gaussian"] = Field(
-        "none", description="noise that a client adds to its clipped upload"
+        "none", description="noise that a client adds to its clipped contribution"
     )
     epsilon: Positive = Field(8.0, description="what all rounds cost a client together; each has its share")
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(1e-5, description="of the Gaussian mechanism")
-    clip: Positive = Field(0.2, description="greatest norm of an upload: L1 for Laplace, L2 for the Gaussian")
+    clip: Positive = Field(0.2, description="greatest norm of a contribution: L1 for Laplace, L2 for the Gaussian")
     max_epsilon: Annotated[float, Field(ge=0)] = Field(
         0.0, description="a release that would pass it does not leave, resumes included; 0: as 'privacy.epsilon'"
     )
@@ -431,7 +434,7 @@ def _refuse_recommender_conflicts(config: RunConfig) -> None:
         )
 
 
-CLICK_STRATEGIES = ("fedpa", "fedavg", "local")
+CLICK_STRATEGIES = ("fedpa", "fedavg", "local", "fellrec", "fellrec-paper")
 """What a click model goes with."""
 
 
@@ -463,24 +466,58 @@ def _refuse_click_conflicts(config: RunConfig) -> None:
         raise ConfigError(
             "'fedpa.user-adapter' = False and 'fedpa.group-adapters' = False leave no adapter", "switch one on"
         )
-    if config.privacy.mechanism != "none" and strategy == "local":
+
+
+def _refuse_gated_conflicts(config: RunConfig) -> None:
+    model, fedpa, gated = config.model, config.fedpa, config.model.adapter == "gated"
+    if config.strategy.name == "fedpa" and not gated:
         raise ConfigError(
-            f"'privacy.mechanism' = {config.privacy.mechanism!r}, but nothing leaves a client under 'local'",
-            "set it to 'none'",
+            f"'strategy.name' = 'fedpa' with 'model.adapter' = {model.adapter!r} has no paths for user and groups",
+            "set 'model.adapter' to 'gated', or 'model.recommender' to 'click'",
+        )
+    if not gated:
+        return
+    if config.split.on:
+        raise ConfigError(
+            "'model.adapter' = 'gated' with 'split.on' = True: the server would hold the user-level path of hosted layers",
+            "set 'split.on' to false, or 'model.adapter' to 'lora'",
+        )
+    if model.dtype != "fp32" or model.quantise != "none":
+        raise ConfigError(
+            f"'model.adapter' = 'gated' with 'model.dtype' = {model.dtype!r} and 'model.quantise' = {model.quantise!r}:"
+            " its paths are added up in full precision",
+            "set them to 'fp32' and 'none', or 'model.adapter' to 'lora'",
+        )
+    groups = parse_groups(fedpa.groups)
+    if fedpa.group_adapters and not groups:
+        raise ConfigError(
+            "'fedpa.group-adapters' = True, but 'fedpa.groups' = '' names no attribute",
+            "name what clients are grouped by, as in 'branch=north,south', or set 'fedpa.group-adapters' to false",
+        )
+    if not (fedpa.user_adapter or fedpa.group_adapters):
+        raise ConfigError(
+            "'fedpa.user-adapter' = False and 'fedpa.group-adapters' = False leave no adapter", "switch one on"
         )
 
 
-def _refuse_click_settings(config: RunConfig) -> None:
-    if config.strategy.name == "fedpa":
+def _refuse_noise_conflicts(config: RunConfig) -> None:
+    mechanism, strategy = config.privacy.mechanism, config.strategy.name
+    if mechanism == "none":
+        return
+    if strategy in ("local", "centralised"):
         raise ConfigError(
-            f"'strategy.name' = 'fedpa' is for click models, not for 'model.recommender' = {config.model.recommender!r}",
-            "set 'model.recommender' to 'click', or choose another strategy",
+            f"'privacy.mechanism' = {mechanism!r}, but nothing leaves a client under {strategy!r}", "set it to 'none'"
         )
-    if config.privacy.mechanism != "none":
+    if config.split.on:
         raise ConfigError(
-            f"'privacy.mechanism' = {config.privacy.mechanism!r} is for click models, not for 'model.recommender' ="
-            f" {config.model.recommender!r}",
-            "set it to 'none'",
+            f"'privacy.mechanism' = {mechanism!r} with 'split.on' = True: hosted layers see gradients without noise",
+            "set one of them back",
+        )
+    if strategy == "fellrec" and config.fellrec.own_share == "validated":
+        raise ConfigError(
+            f"'privacy.mechanism' = {mechanism!r} with 'fellrec.own-share' = 'validated': the share that a client chooses on"
+            " its data is not noised",
+            "set 'fellrec.own-share' to 'rule'",
         )
 
 
@@ -509,7 +546,8 @@ def _refuse_conflicts(config: RunConfig) -> None:
     if config.model.recommender == "click":
         _refuse_click_conflicts(config)
     else:
-        _refuse_click_settings(config)
+        _refuse_gated_conflicts(config)
+    _refuse_noise_conflicts(config)
     if config.split.on:
         _refuse_split_conflicts(config)
     if config.run_name == "latest":

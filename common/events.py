@@ -251,8 +251,8 @@ class RunEnded(Event):
     """The run has a result, told as a few lines of text."""
 
     KIND = "run_ended"
-    table: list[str]
-    result: str
+    table: list[str] = field(default_factory=list)
+    result: str = ""
 
 
 KINDS: dict[str, type[Event]] = {kind.KIND: kind for kind in Event.__subclasses__()}

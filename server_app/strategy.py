@@ -49,6 +49,9 @@ from server_app.watch import Watch
 FEW = 24
 """Clients up to which the whole mixing matrix is written to the log."""
 
+MOST_PRODUCTS = 100
+"""Clients that adapters are mixed or compared as products of, at most."""
+
 LARGEST = 5
 """Weights of a row that are written where there are more clients, beside the receiver's own."""
 
@@ -318,6 +321,13 @@ class FederatedRecommenders(Strategy):
         if self.plan.pooled and not self.members.simulated:
             raise RunError(
                 "'strategy.name' = 'centralised' pools data, and these nodes are real", "simulate it instead"
+            )
+        joint = self.config.fellrec.merge == "product" or self.config.fellrec.similarity == "product"
+        if self.config.strategy.name == "fellrec" and joint and len(self.members) > MOST_PRODUCTS:
+            raise RunError(
+                f"{len(self.members)} clients, and the cost of 'fellrec.merge' and 'fellrec.similarity' = 'product' grows with"
+                f" the fourth power of their number: {MOST_PRODUCTS} is the most",
+                "set them to 'factors' and 'update'",
             )
         facts = [member.facts for _, member in self.members]
         if not any(fact.test_users for fact in facts):

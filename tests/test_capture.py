@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor
-
 from client_app.crowd_memory import CrowdMemory
 from common.click_scopes import ITEM_IDS
+from torch import Tensor
+
 from common.config import from_flat
 from common.data.click_division import divide
 from common.data.click_folder import load_clicks, save_clicks
 from common.home import clients_home
 from common.recommenders.click_build import ClickRun, click_run
 from common.scopes import Scope
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.faults.live import Live
 from tests.relay import Relay, relay
 
@@ -42,7 +42,7 @@ class Captured:
 def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     folder = tmp_path_factory.mktemp("capture")
     home = folder / "home"
-    settings = crowd_settings(home, run_name="captured", federation__timeout=120.0, federation__nodes_timeout=60.0)
+    settings = click_settings(home, run_name="captured", federation__timeout=120.0, federation__nodes_timeout=60.0)
     settings["federation.min-clients"] = 2
     log = load_clicks(home / "data" / "toy")
     clients = divide(log, settings["click.open-share"], settings["click.division"]).clients.tolist()

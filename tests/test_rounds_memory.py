@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server_app.rounds import Rounds
+from server_app.strategy import FederatedRecommenders
 from tests.apart import apart, serve
 from tests.federation import tiny_settings
 
@@ -19,14 +19,15 @@ def test_memory_does_not_grow_with_rounds(fellrec_home: Path, monkeypatch: pytes
     settings = tiny_settings(fellrec_home, split__on=True, num_server_rounds=ROUNDS, train__examples=4)
     seen: dict[str, list[int]] = {"server": [], "clients": []}
     with apart(settings) as (grid, clients):
-        plain = Rounds._round
+        plain = FederatedRecommenders._round
 
-        def measured(self: Rounds, number: int) -> None:
-            plain(self, number)
+        def measured(self: FederatedRecommenders, *given: object) -> object:
+            found = plain(self, *given)
             for side, process in (("server", psutil.Process()), ("clients", clients)):
                 seen[side].append(process.memory_info().rss)
+            return found
 
-        monkeypatch.setattr(Rounds, "_round", measured)
+        monkeypatch.setattr(FederatedRecommenders, "_round", measured)
         serve(settings, grid)
     for side, sizes in seen.items():
         assert len(sizes) == ROUNDS

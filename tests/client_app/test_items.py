@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,7 @@ from client_app.node import all_clients
 from client_app.training import train
 from common.config import RunConfig, from_flat
 from common.errors import RunError
-from common.events import read_events
-from common.messages import Task
+from common.events import read_lines
 from common.recommenders.build import build
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import load_trained, trained_state
@@ -107,13 +105,11 @@ def test_a_matrix_of_another_catalogue_of_the_same_length_is_refused(fellrec_hom
 
 def test_who_has_reported_before_has_a_matrix_to_remember(fellrec_home: Path) -> None:
     config = one_client(fellrec_home, train__freeze_items_from=2)[0]
-    newcomer = Task("app", "run", "toy-0", 2, {})
-    known = replace(newcomer, own={})
-    assert frozen_for(config, newcomer, training=True) is frozen_for(config, known, training=True) is Frozen.NOW
-    for task in (replace(newcomer, round=3), replace(known, round=3)):
-        wanted = Frozen.LATE if task.own is None else Frozen.KEPT
-        assert frozen_for(config, task, training=True) is frozen_for(config, task, training=False) is wanted
-    assert frozen_for(config, known, training=False) is Frozen.KEPT
+    for contributed in (0, 1):
+        assert frozen_for(config, 2, contributed, training=True) is Frozen.NOW
+        wanted = Frozen.KEPT if contributed else Frozen.LATE
+        assert all(frozen_for(config, 3, contributed, training) is wanted for training in (True, False))
+    assert frozen_for(config, 2, 1, training=False) is Frozen.KEPT
 
 
 def matrices(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str, int], Tensor]:
@@ -124,7 +120,7 @@ def matrices(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str, int], Tens
         read[config.run_name, client, number] = shelves[0].items.clone()
         return train(recommender, shelves, config, client, number, *rest)
 
-    monkeypatch.setattr("client_app.client.train", kept)
+    monkeypatch.setattr("client_app.text_learner.train", kept)
     return read
 
 
@@ -164,7 +160,7 @@ def test_a_client_that_lost_its_matrix_is_left_out_by_name_and_the_others_go_on(
     run = RunFolder.find("one", str(fellrec_home))
     third = run.result()["rounds"][2]
     assert third["clients_ok"] == 2 and set(third["clients_failed"]) == {"toy-1"}
-    rejected = [event for event in read_events(run.events_path) if event["event"] == "rejected"]
-    assert len(rejected) == 2 and all(event["client"] == "toy-1" and event["round"] == 3 for event in rejected)
+    rejected = [event for event in read_lines(run.events_path) if event["event"] == "rejected"]
+    assert len(rejected) == 2 and all(event["clients"] == ["toy-1"] and event["round"] == 3 for event in rejected)
     assert all("has lost its item matrix" in event["reason"] for event in rejected)
     assert set(run.result()["metrics"]["missing"]) == {"toy-1"}

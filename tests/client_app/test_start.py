@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from client_app.assignment import Assignment
 from client_app.holding import Holding
 from client_app.items import Shelf
 from client_app.memory import Memory
@@ -14,7 +15,6 @@ from client_app.node import all_clients
 from client_app.start import start
 from client_app.training import train
 from common.config import from_flat
-from common.messages import Task
 from common.own_share import interpolate
 from common.recommenders.build import build
 from common.recommenders.state import trained_state
@@ -31,7 +31,7 @@ def test_a_better_own_adapter_is_taken_and_a_worse_one_is_not(fellrec_home: Path
     train(recommender, [Shelf(holding, texts, recommender.encode_items(texts))], config, "toy-0", 1, 3e-3)
     trained = trained_state(recommender)
     mixed, own = (origin, trained) if own_is_better else (trained, origin)
-    task = Task("app", "run", "toy-0", 2, mixed, own)
+    task = Assignment("toy-0", 2, mixed, own)
     begun = start(recommender, holding, texts, task, Memory(fellrec_home / "clients" / "run" / "toy-0"), config)
     assert (begun.share > 0) == own_is_better
     loaded, wanted = trained_state(recommender), interpolate(mixed, own, begun.share, "factors")
@@ -45,7 +45,7 @@ def test_a_frozen_item_matrix_is_that_of_its_first_round(fellrec_home: Path) -> 
     texts = recommender.catalogue_index(holding.dataset.catalogue)
     adapters = [{name: tensor + 0.1 * k for name, tensor in trained_state(recommender).items()} for k in range(3)]
     matrices = [
-        start(recommender, holding, texts, Task("app", "run", "toy-0", k + 1, adapters[k]), memory, config).shelf.items
+        start(recommender, holding, texts, Assignment("toy-0", k + 1, adapters[k]), memory, config).shelf.items
         for k in range(3)
     ]
     assert not torch.equal(matrices[0], matrices[1]) and torch.equal(matrices[1], matrices[2])

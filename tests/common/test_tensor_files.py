@@ -31,5 +31,5 @@ def test_what_is_no_file_of_tensors_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_run_s_folder_is_read_without_torch() -> None:
-    code = "import sys, common.run_folder, common.owners, common.click_scopes; sys.exit('torch' in sys.modules)"
+    code = "import sys, common.run_folder, common.scopes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

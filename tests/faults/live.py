@@ -17,7 +17,7 @@ from pathlib import Path
 
 from client_app.node import all_clients
 from common.config import from_flat
-from common.events import read_events
+from common.events import read_lines
 from common.run_folder import RunFolder
 from fellrec.flower import tool, write_settings
 from tests.federation import tiny_settings
@@ -143,7 +143,7 @@ class Live:
 
     def events(self, name: str) -> list[dict]:
         """The run's event log."""
-        return list(read_events(self.outcome(name).events_path))
+        return list(read_lines(self.outcome(name).events_path))
 
     def inject(self, **fault: object) -> None:
         """Has the next process that reaches this point of a run die there, once."""

@@ -16,7 +16,7 @@ from common.recommenders.click_base import ClickBase
 from fellrec.cli import app
 from fellrec.click_distillation import Distillation, distil, soft_loss
 from fellrec.click_pretraining import ClickPretraining, pretrain_clicks
-from tests.crowd import SHAPE, tiny_log
+from tests.clicks import SHAPE, tiny_log
 from tests.real_data import real_data
 
 LOG = tiny_log()

@@ -16,7 +16,7 @@ from fellrec import flower, simulation
 from fellrec.cli import app
 from fellrec.comparison import Comparison, Variant, load
 from fellrec.flower import write_settings
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.federation import federate
 
 VARIANTS = [Variant("fedpa", ()), Variant("no-gate", ("fedpa.gate=false",)), Variant("local", ("strategy.name=local",))]
@@ -24,7 +24,7 @@ SEEDS = (0, 1, 2)
 
 
 def comparison(home: Path, variants: list[Variant] = VARIANTS, against: str = "fedpa") -> Comparison:
-    return Comparison("cmp", crowd_settings(home), ["train.local-epochs=2"], variants, SEEDS, against)
+    return Comparison("cmp", click_settings(home), ["train.local-epochs=2"], variants, SEEDS, against)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_all_variants_run_with_all_seeds_under_names_of_their_own(tmp_path: Path
 
 
 def test_the_seed_may_stand_in_any_value(tmp_path: Path) -> None:
-    made = Comparison("x", crowd_settings(tmp_path), ["click.division={seed}"], VARIANTS[:1], (3, 5), "fedpa")
+    made = Comparison("x", click_settings(tmp_path), ["click.division={seed}"], VARIANTS[:1], (3, 5), "fedpa")
     assert [trial.config.click.division for trial in made.trials] == [3, 5]
 
 
@@ -95,7 +95,7 @@ def test_what_has_ended_is_not_run_again_and_what_broke_off_goes_on(ended: Path,
 
 
 def test_a_run_of_the_name_with_other_settings_is_not_taken_for_it(ended: Path) -> None:
-    other = Comparison("cmp", crowd_settings(ended), ["train.local-epochs=3"], VARIANTS[:1], (0,), "fedpa")
+    other = Comparison("cmp", click_settings(ended), ["train.local-epochs=3"], VARIANTS[:1], (0,), "fedpa")
     with pytest.raises(RunError, match="'train.local-epochs' = 2, not 3"):
         other.trials[0].result()
 
@@ -116,7 +116,7 @@ def test_a_variant_twice_or_an_unknown_reference_is_refused(tmp_path: Path) -> N
 def test_the_command_runs_what_is_missing_and_prints_a_table(
     fellrec_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = write_settings(tmp_path / "toy.toml", crowd_settings(fellrec_home, recipe="toy"))
+    recipe = write_settings(tmp_path / "toy.toml", click_settings(fellrec_home, recipe="toy"))
     ran: list[str] = []
 
     def in_process(settings, config, *_: object) -> None:  # noqa: ANN001

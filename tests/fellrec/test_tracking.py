@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import ConfigError, RunError
-from common.events import EventLog
+from common.events import EventLog, Joined, Resumed, RoundEnded, RunEnded
 from common.run_folder import RunFolder
 from fellrec.cli import app
 from fellrec.trackers import TRACKERS, MLflow, WandB
@@ -68,21 +68,24 @@ def test_a_real_run_becomes_curves(runs: Runs, fellrec_home: Path) -> None:
     assert all(isinstance(value, float) for rows in found.values() for _, value in rows)
 
 
+def ended(number: int, loss: float | None = 1.0, time: float = 0.0, **parts: Any) -> RoundEnded:
+    return RoundEnded(number, {}, loss, 1, **{"clients_failed": {}, "void": False} | parts, time=time)
+
+
 def test_nothing_but_numbers_is_a_point() -> None:
-    event = {"event": "round_ended", "time": 5.0, "round": 1, "loss": None, "void": True, "clients_failed": {"a": "silent"},
-             "weights": {}, "clients": {"a": {"loss": 0.5, "name": "x"}}}  # fmt: skip
-    assert list(points([event, {"event": "joined", "time": 1.0, "users": 3}])) == [
-        Point(1, 5.0, {"round/clients_failed": 1.0, "round/clients/a/loss": 0.5})
+    event = ended(1, None, 5.0, clients_failed={"a": "silent"}, clients={"a": {"loss": 0.5, "name": "x"}})
+    assert list(points([event, Joined({"a": {"users": 3}}, time=1.0)])) == [
+        Point(1, 5.0, {"round/clients_ok": 1.0, "round/clients_failed": 1.0, "round/clients/a/loss": 0.5})
     ]
 
 
 def test_rounds_that_a_resumed_run_made_again_count_once(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl", clock=lambda: 0.0)
     for number, loss in ((1, 1.0), (2, 2.0), (3, 3.0)):
-        log.write("round_ended", round=number, loss=loss)
-    log.write("resumed", round=1)
+        log.write(ended(number, loss))
+    log.write(Resumed(1))
     for number, loss in ((2, 2.5), (3, 3.5)):
-        log.write("round_ended", round=number, loss=loss)
+        log.write(ended(number, loss))
     recorder = Recorder()
     track(whole_log(tmp_path / "events.jsonl"), {}, recorder)
     assert curves(recorder.points)["round/loss"] == [(1, 1.0), (2, 2.5), (3, 3.5)]
@@ -91,20 +94,19 @@ def test_rounds_that_a_resumed_run_made_again_count_once(tmp_path: Path) -> None
 def test_a_log_is_followed_until_the_run_ends(tmp_path: Path) -> None:
     path, waits = tmp_path / "events.jsonl", []
     log = EventLog(path, clock=lambda: 0.0)
-    coming = iter([("round_ended", 1), ("round_ended", 2), ("run_ended", 0)])
+    coming = iter([ended(1), ended(2), RunEnded()])
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        kind, number = next(coming)
-        log.write(kind, round=number)
+        log.write(next(coming))
 
-    assert [event["event"] for event in followed_log(path, wait)] == ["round_ended", "round_ended", "run_ended"]
+    assert [event.KIND for event in followed_log(path, wait)] == ["round_ended", "round_ended", "run_ended"]
     assert len(waits) == 3 and all(seconds > 0 for seconds in waits)
 
 
 def test_a_follower_never_goes_back() -> None:
     recorder = Recorder()
-    events = [{"event": "round_ended", "time": 0.0, "round": n, "loss": 1.0} for n in (1, 2, 1, 2, 3)]
+    events = [ended(n) for n in (1, 2, 1, 2, 3)]
     assert track(iter(events), {}, recorder) == 4
     assert [point.round for point in recorder.points] == [1, 2, 2, 3]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunError
-from common.events import EventLog, read_events
+from common.events import EventLog, read_lines
 from server_app.course import Course
 
 
@@ -39,7 +39,7 @@ def test_a_run_is_over_when_its_last_rounds_are_no_better(
 ) -> None:
     assert course(tmp_path, values, patience).settled() is over
     assert (tmp_path / "log").exists() is over and (
-        not over or next(iter(read_events(tmp_path / "log")))["event"] == "stopped_early"
+        not over or next(iter(read_lines(tmp_path / "log")))["event"] == "stopped_early"
     )
 
 

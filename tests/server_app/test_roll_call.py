@@ -11,23 +11,25 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from common.config import FederationConfig
 from common.errors import RunError
-from common.events import EventLog, read_events
-from server_app.clients import ClientRegister, Clients
+from common.events import EventLog, read_lines
+from server_app.members import Members
 from server_app.roll_call import RollCall
+from server_app.transport import FlowerTransport
 from tests.federation import InProcessGrid, broken, tiny_settings
 
 ADAPTER = {"x": torch.ones(2)}
 
 
-def call(home: Path, nodes: int = 2, fault=None) -> tuple[RollCall, Clients, InProcessGrid, Path]:
-    grid, clients, log = InProcessGrid(tiny_settings(home), nodes), Clients(), home / "log"
+def call(home: Path, nodes: int = 2, fault=None) -> tuple[RollCall, Members, InProcessGrid, Path]:
+    grid, log = InProcessGrid(tiny_settings(home), nodes), home / "log"
     if fault:
         answer = grid._answer
         grid._answer = lambda message: (
             fault(answer(message)) if message.metadata.dst_node_id == 101 else answer(message)
         )
-    register = ClientRegister(clients, lambda: ADAPTER, EventLog(log))
-    return RollCall(grid, register, FederationConfig(nodes_timeout=0.2), EventLog(log)), clients, grid, log
+    members = Members(lambda facts: None, lambda: ADAPTER, EventLog(log))
+    config = FederationConfig(nodes_timeout=0.2)
+    return RollCall(FlowerTransport(grid), members, config, EventLog(log)), members, grid, log
 
 
 def nonsense(reply: Message) -> Message:
@@ -53,7 +55,8 @@ def test_a_node_that_leaves_takes_its_clients_along_and_brings_them_back(fellrec
     grid.present.add(101)
     roll.again()
     assert len(clients.present()) == 3
-    assert [event["event"] for event in read_events(log)][-4:] == ["away", "away", "back", "back"]
+    assert [event["event"] for event in read_lines(log)][-2:] == ["away", "joined"]
+    assert list(read_lines(log))[-1]["back"] == ["toy-0", "toy-2"]
 
 
 @pytest.mark.parametrize("fault", [broken, nonsense, lambda reply: None])
@@ -67,7 +70,7 @@ def test_a_node_that_answers_nonsense_is_named_and_the_others_go_on(
     roll.again()
     assert [name for name, _ in clients] == ["toy-1"]
     assert sum(message.metadata.dst_node_id == 102 for message in grid.sent) == 1, "who answered is not asked again"
-    (refused,) = [event for event in read_events(log) if event["event"] == "refused"]
+    (refused,) = [event for event in read_lines(log) if event["event"] == "refused"]
     assert refused["node"] == "101"
 
 
@@ -76,7 +79,7 @@ def test_a_client_app_of_another_version_is_refused(fellrec_home: Path, monkeypa
     roll, _, _, log = call(fellrec_home)
     with pytest.raises(RunError, match=r"no node hosts a client.*2 answers were refused, such as: .*0\.0\.0\+other"):
         roll.first()
-    assert all("0.0.0+other" in event["reason"] for event in read_events(log) if event["event"] == "refused")
+    assert all("0.0.0+other" in event["reason"] for event in read_lines(log) if event["event"] == "refused")
 
 
 def test_a_node_that_failed_once_is_asked_again(fellrec_home: Path) -> None:

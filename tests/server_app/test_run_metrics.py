@@ -6,22 +6,23 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from common.events import EventLog
+from common.events import EventLog, Rejected, RoundEnded, RunEnded, Validated, Warned
 from server_app.run_metrics import RunMetrics
 
 
 def test_a_run_s_events_become_numbers(tmp_path: Path) -> None:
     registry, log = CollectorRegistry(), EventLog(tmp_path / "events.jsonl")
     log.listen(RunMetrics(registry))
-    log.write("round_ended", round=3, clients_ok=2, seconds={"train": 4.0}, clients={"a": {"loss": 1.5}})
-    log.write("validated", clients={"a": 0.25})
+    log.write(RoundEnded(3, {"train": 4.0}, 1.25, 2, {}, False, {"a": {"loss": 1.5}}))
+    log.write(Validated(3, "recall@10", {"recall@10": 0.5}, {}, {"a": 0.25}))
     for _ in range(2):
-        log.write("rejected", client="b")
-    log.write("warning", client="a", kind="memory", reason="", hint="")
-    log.write("run_ended", table=[])
+        log.write(Rejected(3, ["b"], "FR400", ""))
+    log.write(Warned(3, "a", "memory", ""))
+    log.write(RunEnded([], ""))
     found = registry.get_sample_value
     assert found("fellrec_round") == 3 and found("fellrec_round_clients") == 2
     assert found("fellrec_round_seconds", {"part": "train"}) == 4 and found("fellrec_loss", {"client": "a"}) == 1.5
-    assert found("fellrec_validation_recall_at_10", {"client": "a"}) == 0.25
+    assert found("fellrec_client_validation", {"metric": "recall@10", "client": "a"}) == 0.25
+    assert found("fellrec_validation", {"metric": "recall@10"}) == 0.5 and found("fellrec_round_loss") == 1.25
     assert found("fellrec_rejected_total", {"client": "b"}) == 2
     assert found("fellrec_warnings_total", {"client": "a", "kind": "memory"}) == 1

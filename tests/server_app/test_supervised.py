@@ -11,9 +11,9 @@ import pytest
 from common.errors import RunError, SplitError
 from server_app import supervised
 from server_app.hosting import Hosting
-from server_app.rounds import Rounds
 from server_app.split.engine import Engine
 from server_app.split.host import SplitHost
+from server_app.strategy import FederatedRecommenders
 from server_app.supervised import SupervisedHost
 from tests.federation import federate, tiny_settings
 from tests.server_app.test_hosting import hosting
@@ -68,14 +68,14 @@ def while_training(monkeypatch: pytest.MonkeyPatch, hosts: list[SplitHost]) -> N
 
 
 def while_replies_come(monkeypatch: pytest.MonkeyPatch, hosts: list[SplitHost]) -> None:
-    plain = Rounds._arrived
+    plain = FederatedRecommenders._arrived
 
-    def arrived(self: Rounds, number: int, reply: object) -> object:
+    def arrived(self: FederatedRecommenders, number: int, reply: object) -> object:
         if number == 2 and len(hosts) == 1:
             die(hosts[-1])
         return plain(self, number, reply)
 
-    monkeypatch.setattr(Rounds, "_arrived", arrived)
+    monkeypatch.setattr(FederatedRecommenders, "_arrived", arrived)
 
 
 def while_committing(monkeypatch: pytest.MonkeyPatch, hosts: list[SplitHost]) -> None:

@@ -6,21 +6,20 @@ from dataclasses import replace
 
 import torch
 
-from common.messages import Ranking, TrainReport
-from common.metrics import METRICS
+from server_app.members import Contribution
 from server_app.watch import Watch
 
-NOBODY = Ranking(0, dict.fromkeys(METRICS, 0.0))
+Named = tuple[str, Contribution]
 
 
-def report(client: str, loss: float = 1.0, scale: float = 1.0, **seconds: float) -> TrainReport:
-    return TrainReport(
-        client, 1, {"a": scale * torch.ones(4)}, loss, 8, 0.0, NOBODY, {"train": 10.0} | seconds, {}, {"peak": 1, "limit": 4}
-    )  # fmt: skip
+def report(client: str, loss: float = 1.0, scale: float = 1.0, **seconds: float) -> Named:
+    return client, Contribution(
+        {"a": scale * torch.ones(4)}, loss, 8, 1, seconds={"train": 10.0} | seconds, memory={"peak": 1, "limit": 4}
+    )
 
 
-def kinds(watch: Watch, *reports: TrainReport, elapsed: dict[str, float] | None = None, alone: bool = True) -> list:
-    by_name = {one.client: one for one in reports}
+def kinds(watch: Watch, *reports: Named, elapsed: dict[str, float] | None = None, alone: bool = True) -> list:
+    by_name = dict(reports)
     found = watch.look(by_name, elapsed or {}, dict.fromkeys(by_name, alone))
     return [(warning.client, warning.kind) for warning in found]
 
@@ -45,7 +44,7 @@ def test_an_adapter_far_from_the_others() -> None:
 
 
 def test_a_client_near_its_memory_limit() -> None:
-    full = replace(report("a"), memory={"peak": 3.9, "limit": 4.0})
+    full = "a", replace(report("a")[1], memory={"peak": 3.9, "limit": 4.0})
     assert kinds(Watch(), full, report("b")) == [("a", "memory")]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from common.adapters.gated import GatedLinear, GatedSettings, add_gated
 from common.errors import ConfigError, ModelError
 from common.low_rank import pairs
-from common.owners import Branch, branch_of
+from common.scopes import Owner, group_of, owner_of
 from tests.common.recommenders.tiny import bert
 
 SETTINGS = GatedSettings(rank=3, alpha=2.0, gate_width=5, common_share=0.8)
@@ -84,12 +84,11 @@ def test_initial_values_depend_on_seed_and_name_only() -> None:
 
 def test_names_tell_the_branch_and_pair_up_for_the_product_merge() -> None:
     layer = gated()
-    names = {name: branch_of(f"model.layers.0.{name}") for name in layer.state_dict()}
-    assert {name for name, branch in names.items() if branch is None} == {"common.weight", "common.bias"}
-    assert names["user.lora_A.weight"] is Branch.USER
-    assert names["groups.age.lora_B.weight"] is Branch.GROUPS
-    assert names["gate.paths.bias"] is Branch.GATE
-    assert branch_of("mlp.gate.weight") is None and branch_of("user.weight") is None
+    names = {name: owner_of(f"model.layers.0.{name}") for name in layer.state_dict()}
+    assert names["user.lora_A.weight"] is Owner.CLIENT
+    assert names["groups.age.lora_B.weight"] is Owner.GROUP and group_of("l.groups.age.lora_B.weight") == "age"
+    assert names["gate.paths.bias"] is Owner.ALL
+    assert owner_of("user.weight") is Owner.ALL and group_of("user.weight") is None
     assert [pair.layer for pair in pairs(layer.state_dict())] == ["groups.age", "groups.city", "user"]
 
 
@@ -100,7 +99,7 @@ def test_a_transformer_takes_the_same_adapters() -> None:
         model = add_gated(backbone, ["query", "value"], ["age"], GatedSettings(gate_width=0), seed=0)
         torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before)
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    assert trained and all(branch_of(name) in (Branch.USER, Branch.GROUPS) for name in trained)
+    assert trained and all(owner_of(name) in (Owner.CLIENT, Owner.GROUP) for name in trained)
 
 
 @pytest.mark.parametrize(

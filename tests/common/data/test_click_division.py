@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.data.click_division import divide, fingerprint, vocabulary
 from common.errors import DataError
-from tests.crowd import USERS, tiny_log
+from tests.clicks import USERS, tiny_log
 
 LOG = tiny_log()
 

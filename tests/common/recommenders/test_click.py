@@ -6,8 +6,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from common.adapters.gated import GatedSettings
 from common.errors import ConfigError, ModelError
-from common.owners import Owner, owner_of
-from common.recommenders.click import ClickModel, ClickShape, click_loss
+from common.recommenders.click import ITEM_ID, ClickModel, ClickShape, click_loss
+from common.scopes import Owner
 
 SHAPE = ClickShape({"age": 3, "city": 4}, {"kind": 5, "tag": 6})
 USERS = torch.tensor([[0, 1], [2, 3]])
@@ -44,13 +44,21 @@ def test_adapters_go_around_a_copy_and_without_a_gate_change_nothing_at_first() 
 
 def test_what_is_trained_has_an_owner_and_what_is_frozen_has_none() -> None:
     adapted = ClickModel(SHAPE, seed=0).adapt(("age", "city"), PAPER, seed=0)
-    owners = {name: (owner_of(name), parameter.requires_grad) for name, parameter in adapted.named_parameters()}
-    assert all((owner is not Owner.NOBODY) == trained for owner, trained in owners.values()), owners
-    counts = {owner: sum(1 for own, _ in owners.values() if own is owner) for owner in Owner}
+    owners = adapted.owners()
+    assert all((owners[name] is not Owner.NOBODY) == own.requires_grad for name, own in adapted.named_parameters())
+    counts = {owner: sum(1 for own in owners.values() if own is owner) for owner in Owner}
     assert counts == {
-        Owner.CLIENT: 2 + 2 * 2, Owner.GROUP: 2 * 2 * 2, Owner.ALL: 2 * 4 + 2, Owner.NOBODY: 2 + 2 * 2,
+        Owner.CLIENT: 2 + 2 * 2, Owner.GROUP: 2 * 2 * 2, Owner.ITEM: 0, Owner.ALL: 2 * 4 + 2, Owner.NOBODY: 2 + 2 * 2,
     }  # fmt: skip
     assert [layer.gate.hidden.out_features for layer in adapted.layers] == [8, 4]
+
+
+def test_the_plain_model_trains_all_but_the_row_of_each_item() -> None:
+    model = ClickModel(ClickShape({"age": 3}, {"kind": 5, ITEM_ID: 9}), seed=0)
+    owners = model.plain().owners()
+    assert {name for name, owner in owners.items() if owner is Owner.NOBODY} == {f"item_embeddings.{ITEM_ID}.weight"}
+    assert owners["item_embeddings.kind.weight"] is Owner.ITEM and owners["layers.0.weight"] is Owner.ALL
+    assert all(parameter.requires_grad for parameter in model.parameters()), "the warm start itself stays as it was"
 
 
 def test_the_loss_counts_unmasked_places_only() -> None:

@@ -13,7 +13,7 @@ from common.data.click_division import divide, vocabulary
 from common.errors import DataError, ModelError
 from common.recommenders.click import ClickModel
 from common.recommenders.click_base import ClickBase, item_codes, open_fingerprints, shape_for, user_codes
-from tests.crowd import ITEMS, USERS, tiny_log
+from tests.clicks import ITEMS, USERS, tiny_log
 
 LOG = tiny_log()
 

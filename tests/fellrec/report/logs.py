@@ -17,12 +17,10 @@ CLIENTS = ("north", "south", "west")
 def log(clients: Sequence[str] = CLIENTS, rounds: int = 2, metric: str = "recall@10", of: int | None = None) -> Events:
     """The events of a run up to the end of its last round, a second apart from 1000 on."""
     found: Events = [{"event": "run_started", "run": "one", "folder": "/runs/one", "flower_run": "1"}]
-    found += [
-        {"event": "joined", "client": client, "users": 10, "items": 9, "train_interactions": 50, "dataset": "toy"}
-        for client in clients
-    ]
-    found.append({"event": "strategy", "name": "fellrec", "scope": "personal", "rule": "Fellrec()", "heating": True,
-                  "pacing": True, "own_share": True, "pooled": False})  # fmt: skip
+    told = {"users": 10, "items": 9, "train_interactions": 50, "dataset": "toy"}
+    found += [{"event": "joined", "clients": {client: told}, "back": []} for client in clients]
+    strategy = {"name": "fellrec", "scopes": {"personal": ["x.lora_A.weight"]}, "rules": {"personal": "Fellrec()"}}
+    found.append({"event": "strategy", **strategy, "heating": True, "pacing": True, "own_share": True, "pooled": False})
     for number in range(1, rounds + 1):
         found += a_round(clients, number, of or rounds, metric)
     return timed(found)
@@ -33,18 +31,20 @@ def a_round(clients: Sequence[str], number: int, of: int, metric: str = "recall@
     measured = {client: 0.1 + 0.01 * place + 0.02 * number for place, client in enumerate(clients)}
     mean = sum(measured.values()) / len(measured)
     return [
-        {"event": "round_started", "round": number, "of": of, "clients": list(clients), "quorum": 2},
-        *({"event": "reply", "round": number, "client": client, "ok": True} for client in clients),
-        {"event": "validated", "round": number - 1, metric: mean, "balance": {"worst": 0.1, "jain": 0.99}, "clients": measured},
+        {"event": "round_started", "round": number, "of": of, "clients": list(clients), "quorum": 2,
+         "messages": len(clients)},
+        *({"event": "replied", "round": number, "clients": [client], "ok": True} for client in clients),
+        {"event": "validated", "round": number - 1, "metric": metric, "means": {metric: mean},
+         "balance": {"worst": 0.1, "jain": 0.99}, "clients": measured},
         {
             "event": "round_ended", "round": number, "seconds": {"train": 2.0, "aggregate": 0.1, "evaluate": 1.0},
-            "loss": 3.0 - number / 10, "recall@10": None, "clients_ok": len(clients), "clients_failed": {}, "void": False,
+            "loss": 3.0 - number / 10, "clients_ok": len(clients), "clients_failed": {}, "void": False,
             "weights": {
                 to: {by: (2.0 if to == by else 1.0 + 0.1 * place) / (len(clients) + 2) for place, by in enumerate(clients)}
                 for to in clients
             },
             "clients": {
-                client: {"loss": 3.0 + place, "examples": 8, "share": 0.5, "validation": {metric: measured[client]},
+                client: {"loss": 3.0 + place, "size": 8, "share": 0.5,
                          "heat": 0.6 + 0.1 * number, "seconds": {"train": 1.5, "evaluate": 0.5}}
                 for place, client in enumerate(clients)
             },

@@ -17,7 +17,7 @@ from fellrec.report.history import History
 from fellrec.report.page import report
 from fellrec.report.record import Record
 from fellrec.report.style import STYLE, allowed
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.federation import broken, federate, tiny_causal_settings, tiny_settings
 from tests.fellrec.report.logs import CLIENTS, folder, log, result, timed
 from tests.fellrec.report.reading import Page, sound
@@ -69,14 +69,14 @@ def test_the_report_of_a_generative_run_tells_its_grounding(fellrec_home: Path) 
 def test_the_report_of_a_click_run_tells_groups_noise_and_what_stays(
     fellrec_home: Path, privacy: dict[str, str]
 ) -> None:
-    federate(crowd_settings(fellrec_home, run_name="one", **privacy))
+    federate(click_settings(fellrec_home, run_name="one", **privacy))
     run = RunFolder.find("one")
     page, ended = read(run), run.result()
     assert f"{ended['metrics']['test']['auc']:.4f}" in page.said and "Validation AUC" in page.said
     assert "Quality on test rows" in page.said and "age 1" in page.said and "R@10" not in page.said
-    assert "its user embeddings and user-level path" in page.said and "gradients of the group-level paths" in page.said
+    assert "embeddings of users, user-level paths" in page.said and "group-level paths" in page.said
     assert ("clipped, with gaussian noise" in page.said) == ("epsilon of a client" in page.said) == bool(privacy)
-    assert ("training loss, number of training rows" in page.said) != bool(privacy)
+    assert ("training loss, number of examples" in page.said) != bool(privacy)
 
 
 def test_clicks_are_told_by_auc(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
 
 
 def test_names_and_reasons_of_others_stay_text(tmp_path: Path) -> None:
-    more = [{"event": "rejected", "client": name, "round": 2, "code": name, "reason": name} for name in HOSTILE]
+    more = [{"event": "rejected", "clients": [name], "round": 2, "code": name, "reason": name} for name in HOSTILE]
     more += [
         {"event": "warning", "client": name, "round": 2, "kind": name, "reason": name, "hint": name} for name in HOSTILE
     ]

@@ -13,7 +13,14 @@ from tests.fellrec.report.reading import Page
 
 def measured(*rounds: dict[str, float] | None) -> History:
     events: list[dict[str, Any]] = [
-        {"event": "validated", "round": number, "recall@10": 0.1, **({"clients": values} if values else {})}
+        {
+            "event": "validated",
+            "round": number,
+            "metric": "recall@10",
+            "means": {"recall@10": 0.1},
+            "balance": {},
+            "clients": values or {},
+        }
         for number, values in enumerate(rounds)
     ]
     return History.of_events(timed(events))

@@ -26,7 +26,7 @@ def test_without_noise_it_says_none() -> None:
 def test_noise_is_named_with_what_the_result_says() -> None:
     noise = {"mechanism": "gaussian", "epsilon": 3.5, "delta": 1e-5, "leak": None, "assumptions": "x", "clip": 0.25}
     page = told(result(privacy=noise))
-    assert "noise: gaussian" in page and "3.5" in page and "clip" in page and "0.25" in page
+    assert "clipped, with gaussian noise" in page and "3.5" in page and "clip" in page and "0.25" in page
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_code_is_not_said_twice_and_leads_to_its_page() -> None:
 
 
 def test_a_run_that_ended_says_at_its_top_that_clients_failed(tmp_path: Path) -> None:
-    rejected = {"event": "rejected", "round": 1, "client": "north", "code": "FR400", "reason": "boom"}
+    rejected = {"event": "rejected", "round": 1, "clients": ["north"], "code": "FR400", "reason": "boom"}
     ended = result()
     ended["metrics"]["missing"] = {"north": "FR400", "west": "no test users"}
     run = folder(tmp_path / "one", log() + timed([rejected], 2000.0), ended)
@@ -34,7 +34,7 @@ def test_a_run_that_ended_says_at_its_top_that_clients_failed(tmp_path: Path) ->
 def test_the_guard_says_what_it_left_out_and_what_was_mixed() -> None:
     history = History()
     history.add({"event": "strategy", "name": "fellrec", "guard": {"factor": 3.0}})
-    history.add({"event": "rejected", "round": 1, "client": "north", "code": "FR450", "reason": "too large"})
+    history.add({"event": "rejected", "round": 1, "clients": ["north"], "code": "FR450", "reason": "too large"})
     history.rounds[1] = Round(1, ended=True)
     history.rounds[1].clients = {"west": ClientRound(proportion=1.25), "east": ClientRound()}
     (told_of,) = guarded(history)

@@ -1,4 +1,4 @@
-"""server_app/exchange.py: replies as they arrive, and no longer than the time-out."""
+"""server_app/transport.py: replies as they arrive, and no longer than the time-out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from flwr.app import Message, RecordDict
 
-from server_app.exchange import Stragglers, exchange
+from server_app.transport import FlowerTransport, Stragglers
 from tests.federation import InProcessGrid
 
 
@@ -38,30 +38,30 @@ def messages(count: int) -> list[Message]:
 
 def test_replies_come_in_the_order_of_their_arrival() -> None:
     heard: list[str] = []
-    replies = exchange(
-        SlowGrid(set()), messages(3), 10.0, lambda reply: heard.append(reply.metadata.reply_to_message_id)
+    replies = FlowerTransport(SlowGrid(set())).ask(
+        messages(3), 10.0, lambda reply: heard.append(reply.metadata.reply_to_message_id)
     )
     assert heard == [reply.metadata.reply_to_message_id for reply in replies] == ["m0", "m1", "m2"]
 
 
 def test_a_silent_node_costs_the_time_out_and_nothing_else() -> None:
     began = time.monotonic()
-    replies = exchange(SlowGrid({1}), messages(3), 1.0)
+    replies = FlowerTransport(SlowGrid({1})).ask(messages(3), 1.0)
     assert {reply.metadata.reply_to_message_id for reply in replies} == {"m0", "m2"}
     assert 1.0 <= time.monotonic() - began < 30
 
 
 def test_nothing_to_send_is_no_wait() -> None:
-    assert exchange(SlowGrid(set()), [], 60.0) == []
+    assert FlowerTransport(SlowGrid(set())).ask([], 60.0) == []
 
 
 def test_once_enough_have_answered_the_rest_get_a_limited_time() -> None:
     began = time.monotonic()
-    replies = exchange(SlowGrid({1}), messages(3), 60.0, stragglers=Stragglers(2, 1.0, 0.5))
+    replies = FlowerTransport(SlowGrid({1})).ask(messages(3), 60.0, stragglers=Stragglers(2, 1.0, 0.5))
     assert len(replies) == 2 and time.monotonic() - began < 30
 
 
 def test_too_few_answers_have_the_whole_time() -> None:
     began = time.monotonic()
-    replies = exchange(SlowGrid({1, 2}), messages(3), 1.0, stragglers=Stragglers(2, 0.0, 0.0))
+    replies = FlowerTransport(SlowGrid({1, 2})).ask(messages(3), 1.0, stragglers=Stragglers(2, 0.0, 0.0))
     assert len(replies) == 1 and time.monotonic() - began >= 1.0
