@@ -34,6 +34,8 @@ def adapter_card(
         that the adapter makes to what the base model says.
     """
     run, data, privacy = result["run"], result["data"], result["privacy"]
+    gated = config.model.adapter == "gated"
+    library = "" if gated else "library_name: peft\n"
     base_line = f"base_model: {hub}\n" if hub else ""
     noised = privacy["mechanism"] not in (None, "none")
     protection = privacy["mechanism"] if noised else "none"
@@ -44,18 +46,19 @@ def adapter_card(
         split = f"{config.split.k} first and {config.split.m} last layers on the client, those between on the server"
     started = " It computes what the base model does: nothing was learned." if moved == 0 else ""
     return f"""---
-library_name: peft
-{base_line}tags: [fellrec, recommendation, lora, federated-learning]
+{library}{base_line}tags: [fellrec, recommendation, {config.model.adapter}, federated-learning]
 ---
 
 # Adapter of client `{client}`
 
-A LoRA adapter from the fellrec run `{run["id"]}`, personal to this client.{started}
+{"Gated two-level adapters (FedPA, arXiv 2405.04840)" if gated else "A LoRA adapter"} from the fellrec run `{run["id"]}`, \
+as this client serves with it.{started}
 
 ## Base model
 
 `{hub or _place(config.model.name)}` in {config.model.dtype}, digest of its weights `{base}`. Rank \
-{config.model.lora_rank}, alpha {config.model.lora_alpha:g}.
+{config.fedpa.rank if gated else config.model.lora_rank}, alpha \
+{config.fedpa.alpha if gated else config.model.lora_alpha:g}.
 
 ## Trained on
 
@@ -119,7 +122,10 @@ def _loading(config: RunConfig, hub: str | None) -> str:
     if config.model.name == EMBEDDED:
         base = f'resolve("{EMBEDDED}")'
         resolving = "from common.models import resolve  # fellrec's: finds the installed encoder\n\n"
-    program = importlib.resources.files("fellrec.card_code").joinpath(f"{kind}.py").read_text(encoding="utf-8")
+    code = importlib.resources.files("fellrec.card_code")
+    program = "\n\n".join(
+        code.joinpath(f"{part}.py").read_text(encoding="utf-8") for part in (config.model.adapter, kind)
+    )
     return f"""The folder holds the adapter, the tokenizer and `recommender.json`: how texts are put together, their lengths, and
 how scores are made of what the model says. In this run {ENCODED[encoded_by(config)]}{_turned(config)}. With the base
 model named above, the following gives the row "this model alone"{_nearly(config)}.

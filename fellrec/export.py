@@ -6,12 +6,14 @@ anew.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -22,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from client_app.items import lost, remembered
 from client_app.memory import Memory
 from client_app.node import memory_folder
+from common.adapters.gated import GatedLinear
 from common.config import RunConfig
 from common.cut import digest
 from common.data.sets import check_name
@@ -34,6 +37,7 @@ from common.run_folder import RunFolder
 from fellrec.adapter_card import adapter_card
 from fellrec.export_settings import ITEMS, SETTINGS, encoded_by, export_settings
 from fellrec.recommending import refuse_other
+from fellrec.served import served_adapter
 from fellrec.serving import whole_recommender
 
 PROBES = ("A quiet evening.", "title: The Red Fox category: Animals", "1234567890 !?")
@@ -74,7 +78,7 @@ def export(run: RunFolder, client: str, out: Path) -> Exported:
     _refuse(run, config)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ConfigError(f"--out is {str(out)!r}, which is not an empty folder", "name another")
-    adapter, items = run.load_adapter(client), _items(run, client, config)
+    adapter, items = served_adapter(run, client), _items(run, client, config)
     recommender = whole_recommender(config, adapter)
     expected = _probed(recommender.backbone, recommender.tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,7 @@ def base_name(name: str) -> str | None:
 
 def _refuse(run: RunFolder, config: RunConfig) -> None:
     refuse_other(run, "be exported")
-    if config.model.adapter != "lora":
+    if config.model.adapter == "full":
         raise RunError(
             f"run {run.name!r} has 'model.adapter' = {config.model.adapter!r}: there is no adapter to export",
             "its adapters/ hold all weights, in safetensors",
@@ -127,7 +131,31 @@ def _items(run: RunFolder, client: str, config: RunConfig) -> Tensor | None:
 
 def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[int, bool]:
     """Writes adapter, tokenizer and projection; returns the adapter's parameters, and whether there is a projection."""
-    backbone = recommender.backbone
+    state = trained_state(recommender)
+    head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
+    paths = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
+    folder.mkdir(parents=True, exist_ok=True)
+    if config.model.adapter == "gated":
+        save_file(paths, folder / "gated.safetensors")
+        (folder / "gated.json").write_text(json.dumps(_gated(recommender.backbone)) + "\n", encoding="utf-8")
+    else:
+        _save_lora(recommender.backbone, config, folder)
+    recommender.tokenizer.save_pretrained(folder)
+    if head:
+        save_file(head, folder / "projection.safetensors")
+    return sum(tensor.numel() for tensor in paths.values()), bool(head)
+
+
+def _gated(backbone: torch.nn.Module) -> dict[str, Any]:
+    """The layers with paths beside them, the paths in the order of the gate's weights, and their scale."""
+    layers = {name: module for name, module in backbone.named_modules() if isinstance(module, GatedLinear)}
+    first = next(iter(layers.values()))
+    paths = [*(["user"] if first.user is not None else []), *(f"groups.{group}" for group in first.groups)]
+    scales = {path.scale for path in (first.user, *first.groups.values()) if path is not None}
+    return {"layers": list(layers), "paths": paths, "scale": scales.pop()}
+
+
+def _save_lora(backbone: PeftModel, config: RunConfig, folder: Path) -> None:
     settings = backbone.peft_config["default"]
     settings.task_type = "CAUSAL_LM" if causal(config.model) else "FEATURE_EXTRACTION"
     settings.inference_mode = True
@@ -136,12 +164,6 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
     # PEFT put the path of this machine's copy there
     settings.base_model_name_or_path = base_name(config.model.name)
     settings.save_pretrained(folder)
-    recommender.tokenizer.save_pretrained(folder)
-    state = trained_state(recommender)
-    head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
-    if head:
-        save_file(head, folder / "projection.safetensors")
-    return sum(tensor.numel() for name, tensor in state.items() if not name.startswith(HEAD)), bool(head)
 
 
 def _check(folder: Path, config: RunConfig, expected: list[Tensor], ids: list[list[int]]) -> float:
@@ -155,7 +177,8 @@ def _check(folder: Path, config: RunConfig, expected: list[Tensor], ids: list[li
     start = _probed(base, tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        loaded = PeftModel.from_pretrained(base, str(folder)).eval()
+        # what the card tells anybody to run
+        loaded = importlib.import_module(f"fellrec.card_code.{config.model.adapter}").adapted(base, str(folder))
     found = _probed(loaded, tokenizer)
     for one, other in zip(found, expected, strict=True):
         if not torch.equal(one, other):

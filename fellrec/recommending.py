@@ -18,6 +18,7 @@ from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.recommenders.evidence import Weights
 from common.run_folder import RunFolder
+from fellrec.served import served_adapter
 from fellrec.serving import split_recommender, whole_recommender
 
 TEXT = ("encoder", "generative")
@@ -57,7 +58,7 @@ def recommending(
     token = _token(run, config, service) if service is not None else ""
     holding = Holding.load(client, folder, config.data.split)
     memory = Memory(memory_folder(config, {}, run.name, client))
-    adapter, rounds = run.load_adapter(client), result["run"]["rounds"]
+    adapter, rounds = served_adapter(run, client), result["run"]["rounds"]
     with ExitStack() as stack:
         base: Base = nullcontext
         if service is None:

@@ -74,7 +74,7 @@ def _leave(*_: object) -> None:
 
 def whole_recommender(config: RunConfig, adapter: Adapter) -> Recommender:
     """The recommender with all layers here."""
-    recommender = build(config.model, config.seed, generate=config.generate)
+    recommender = build(config.model, config.seed, generate=config.generate, fedpa=config.fedpa)
     load_trained(recommender, adapter)
     return recommender
 
@@ -91,7 +91,7 @@ def split_recommender(
     key: str = "",
 ) -> tuple[Recommender, Hosted]:
     """The client's side of the recommender, its middle layers at a service; the second is to be closed."""
-    recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m), config.generate)
+    recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m), config.generate, config.fedpa)
     load_trained(recommender, {name: adapter[name] for name in trained_state(recommender)})
     node = {ROOT: root_certificate, CERTIFICATE: certificate, KEY: key}
     hosted = Hosted(recommender.backbone, Doors(address, {0.0: token}), config, node, training=False)

@@ -3,7 +3,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
@@ -17,7 +16,7 @@ class Recommender:
         self.told = json.loads((self.folder / "recommender.json").read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
         model = AutoModel.from_pretrained(base, dtype=getattr(torch, self.told["dtype"]))
-        self.model = PeftModel.from_pretrained(model, self.folder).eval()
+        self.model = adapted(model, self.folder)
         self.turn = load_file(self.folder / "projection.safetensors") if self.told["projection"] else None
 
     def read(self, catalogue):

@@ -3,7 +3,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 
@@ -20,7 +19,7 @@ class Recommender:
             chosen["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
             )
-        self.model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, **chosen), folder).eval()
+        self.model = adapted(AutoModelForCausalLM.from_pretrained(base, **chosen), folder)
         text, self.eos = self.told["text"], self.told["eos"]
         self.head = self.told["before"] + self._encode(text["head"])["input_ids"]
         self.between, self.tail, self.quote = (self._inner(text[name]) for name in ("between", "tail", "end"))
