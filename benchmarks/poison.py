@@ -23,6 +23,7 @@ from benchmarks.harness import Result, Size, main, progress, result
 from common.config import flatten, from_flat
 from common.errors import FellrecError
 from common.low_rank import Adapter
+from common.messages import Task
 from common.run_folder import RunFolder
 from fellrec.recipes import read_recipe
 from tests.federation import InProcessGrid, federate, silent
@@ -77,13 +78,16 @@ class HostileGrid(InProcessGrid):
         reply = super()._answer(message)
         if reply is None or message.metadata.message_type != "train":
             return reply
-        start, sent = (record.content["arrays"].to_torch_state_dict() for record in (message, reply))
-        if message.content["config"]["client"] != HOSTILE:
+        sent = reply.content["arrays"].to_torch_state_dict()
+        task = Task.from_record(message.content)
+        start = task.shared | {name: tensor[0] for name, tensor in task.personal.items()}
+        start = {name: start[name][None] for name in sent}
+        if message.content["config"]["clients"] != [HOSTILE]:
             self._other = {name: sent[name] - start[name] for name in sent}
         elif self._poison is None:
             return silent(reply)
         elif self._poison == "examples":
-            reply.content["metrics"]["num-examples"] = 10**15
+            reply.content["metrics"]["sizes"] = [10**15]
         elif self._poison == "clone":
             reply.content["arrays"] = ArrayRecord({name: start[name] + 10 * self._other[name] for name in sent})
         else:

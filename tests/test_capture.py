@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from client_app.crowd_memory import CrowdMemory
-from common.click_scopes import ITEM_IDS
+from client_app.click_state import ClickState
+from client_app.memory import Memory
 from torch import Tensor
 
 from common.config import from_flat
@@ -58,8 +58,8 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     finally:
         here.end()
     click = click_run(from_flat(settings))
-    memory = CrowdMemory(lambda client: clients_home(str(home)) / "captured" / client, [ALONE])
-    private = memory.load(click.start(Scope.PRIVATE), settings["num-server-rounds"] + 1)
+    kept = [Memory(clients_home(str(home)) / "captured" / ALONE)]
+    private = ClickState.load(click.start(Scope.PRIVATE), kept, settings["num-server-rounds"] + 1)
     _, final = here.outcome("captured").last_checkpoint()
     yield Captured(click, wire, private.values, final, here.outcome("captured").result())
 
@@ -81,8 +81,7 @@ def test_the_names_on_the_wire_are_the_allow_list(captured: Captured, way: str) 
     allowed = names(captured, Scope.GROUP, Scope.SHARED)
     private = names(captured, Scope.PRIVATE)
     assert any(name.startswith("user_embeddings.") for name in private) and any(".user." in name for name in private)
-    # the app itself comes down this way too, and its code names this one
-    assert seen(captured, getattr(captured.wire, way)) - ({ITEM_IDS} if way == "down" else set()) == allowed
+    assert seen(captured, getattr(captured.wire, way)) == allowed
 
 
 def test_no_private_and_no_frozen_value_is_on_the_wire(captured: Captured) -> None:

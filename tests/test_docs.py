@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from common.config import RunConfig, flatten, from_flat
-from common.scopes import ADAPTER_SCOPE
+from common.scopes import SCOPES
 from fellrec.recipes import flat
 from fellrec.reference import reference
 from tests.docs.pages import CHECKOUT, blocks, pages
@@ -81,7 +81,7 @@ def test_every_recipe_and_strategy_is_in_the_readme() -> None:
     rows = re.findall(r"^\| ((?:`[a-z0-9-]+`,? )+)\|", readme, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
     assert {path.stem for path in (CHECKOUT / "recipes").glob("*.toml")} <= listed
-    for strategy in ADAPTER_SCOPE:
+    for strategy in SCOPES:
         assert f"`{strategy}`" in readme
 
 

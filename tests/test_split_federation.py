@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from client_app import hosted
-from client_app.client import recommender_for
+from client_app.text_learner import recommender_for
 from common.errors import RunError
 from common.run_folder import RunFolder
 from tests.common.cut.tiny import edit_config
@@ -69,13 +69,13 @@ def test_the_mixed_hosted_part_is_what_the_next_round_starts_from(fellrec_home: 
     assert result(fellrec_home, "split")["metrics"] == result(fellrec_home, "whole")["metrics"]
 
 
-@pytest.mark.parametrize("fault", [broken, silent, poison("", float("nan")), claim("loss", float("nan"))])
+@pytest.mark.parametrize("fault", [broken, silent, poison("", float("nan")), claim("losses", [float("nan")])])
 def test_a_client_that_is_left_out_leaves_no_trace_in_its_hosted_adapter(fellrec_home: Path, fault) -> None:
     """Its next round starts where the last one did, as in the run without the split."""
     for on in (False, True):
         settings = tiny_settings(fellrec_home, split__on=on, run_name=f"fault-{on}", federation__timeout=2.0)
         federate(settings, faults={("toy-1", 1): fault})
-        assert [event["client"] for event in events(fellrec_home, "rejected", f"fault-{on}")] == ["toy-1"]
+        assert [event["clients"] for event in events(fellrec_home, "rejected", f"fault-{on}")] == [["toy-1"]]
     whole, split = adapters(fellrec_home, "fault-False"), adapters(fellrec_home, "fault-True")
     assert all(torch.equal(whole[client][name], split[client][name]) for client in whole for name in whole[client])
 

@@ -174,7 +174,7 @@ def test_a_pause_of_the_split_in_training_costs_no_round(up: Federation, unbroke
     up.compose("unpause", "serverapp")
     ended = time.time()
     up.wait("paused", "run_ended")
-    replies = [event["time"] for event in up.events("paused") if event["event"] == "reply" and event["round"] == 2]
+    replies = [event["time"] for event in up.events("paused") if event["event"] == "replied" and event["round"] == 2]
     # those after them are of the final measurement
     answered = replies[: len(NODES)]
     assert any(moment > began for moment in answered)

@@ -74,8 +74,9 @@ def in_client_app(module: ModuleType) -> None:
     def reads(inner: Callable) -> Callable:
         def call(message: Any) -> Any:
             read = inner(message)
-            task.update(client=read.client, round=read.round, steps=0, trains=read.learning_rate > 0)
-            if strikes("send", read.round, ("client",), read.client):
+            (client,) = read.clients
+            task.update(client=client, round=read.round, steps=0, trains=message.metadata.message_type == "train")
+            if strikes("send", read.round, ("client",), client):
                 die()
             return read
 
@@ -90,7 +91,7 @@ def in_client_app(module: ModuleType) -> None:
         return call
 
     wrap(module, "_task", reads)
-    wrap(module, "release", releases)
+    wrap(module, "record_of", releases)
 
 
 def in_hosted(module: ModuleType) -> None:
@@ -127,16 +128,23 @@ class HalfSent:
         return sent
 
 
-def in_rounds(module: ModuleType) -> None:
+def in_transport(module: ModuleType) -> None:
     def sends(inner: Callable) -> Callable:
-        def call(grid: Any, messages: Any, *rest: Any) -> Any:
-            messages = list(messages)
+        def call(self: Any, messages: Any, *rest: Any) -> Any:
+            messages, grid = list(messages), self._grid
             if messages and messages[0].metadata.message_type == "train":
-                grid = HalfSent(grid, int(messages[0].content["config"]["server-round"]))
-            return inner(grid, messages, *rest)
+                self._grid = HalfSent(grid, int(messages[0].content["config"]["server-round"]))
+            try:
+                return inner(self, messages, *rest)
+            finally:
+                self._grid = grid
 
         return call
 
+    wrap(module.FlowerTransport, "ask", sends)
+
+
+def in_strategy(module: ModuleType) -> None:
     def arrives(inner: Callable) -> Callable:
         def call(self: Any, number: int, reply: Any) -> Any:
             carry_out("upload", number)
@@ -144,8 +152,7 @@ def in_rounds(module: ModuleType) -> None:
 
         return call
 
-    wrap(module, "exchange", sends)
-    wrap(module.Rounds, "_arrived", arrives)
+    wrap(module.FederatedRecommenders, "_arrived", arrives)
 
 
 def in_hosting(module: ModuleType) -> None:
@@ -209,7 +216,8 @@ def in_date(module: ModuleType) -> None:
 POINTS: dict[str, Callable[[ModuleType], None]] = {}
 if PLANS:
     POINTS |= {
-        "client_app.app": in_client_app, "client_app.hosted": in_hosted, "server_app.rounds": in_rounds,
+        "client_app.app": in_client_app, "client_app.hosted": in_hosted, "server_app.transport": in_transport,
+        "server_app.strategy": in_strategy,
         "server_app.hosting": in_hosting, "server_app.split.host": in_host, "server_app.split.engine": in_engine,
         "common.run_folder": in_run_folder,
     }  # fmt: skip
