@@ -26,6 +26,10 @@ PASSING = (
 )  # fmt: skip
 
 
+Guard = Callable[[Tensor], Tensor]
+"""What is done to hidden states and to gradients, packed rows [tokens, H], before anything of them is encoded and leaves."""
+
+
 @dataclass(frozen=True)
 class LinkSettings:
     """What the client means to talk to, and how long it tries.
@@ -38,6 +42,7 @@ class LinkSettings:
     training : whether the link trains; inference needs no open round.
     reply_seconds : to wait for one reply. attempts : in a row without success, before giving up.
     first_wait, longest_wait : seconds between attempts; each is twice the one before.
+    guard : applied to all that goes up, hidden states and gradients, in the one place before encoding.
     """
 
     digest: str
@@ -51,6 +56,7 @@ class LinkSettings:
     first_wait: float = 0.05
     longest_wait: float = 1.0
     config: str = ""
+    guard: Guard = lambda rows: rows
 
 
 class SplitLink:
@@ -168,11 +174,15 @@ class SplitLink:
         SplitError : rows times columns are more than the service takes. Broken : as :meth:`Stream.ask`.
         """
         _check_size(rows, stream, past)
-        tokens = rows.pack(hidden.detach()).to(stream.dtype)
+        tokens = self._guarded(rows.pack(hidden.detach()), stream)
         request.number = request.number or self._next_number()
         request.tensors.append(announce(tokens, self.settings.codec))
         request.deadline_ms = self._deadline
         return stream.ask(request, [encode(tokens, self.settings.codec)], rows.tokens)
+
+    def _guarded(self, rows: Tensor, stream: Stream) -> Tensor:
+        """Rows [tokens, H] as they may leave, in the service's dtype: made once, so that a repetition sends the same."""
+        return self.settings.guard(rows).to(stream.dtype)
 
     def forward(
         self, hidden: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
@@ -193,7 +203,7 @@ class SplitLink:
             nonlocal sent
             if sent is None:
                 _check_size(rows, stream)
-                tokens = rows.pack(hidden.detach()).to(stream.dtype)
+                tokens = self._guarded(rows.pack(hidden.detach()), stream)
                 # a copy: the caller may change its tensor, a repetition must not
                 payload = encode(tokens, self.settings.codec).clone()
                 sent = Sent(identity, number, rows, announce(tokens, self.settings.codec), payload)
@@ -225,7 +235,7 @@ class SplitLink:
 
         def ask(stream: Stream) -> Answer:
             if sent.gradient is None:
-                sent.gradient = encode(sent.rows.pack(gradient).to(stream.dtype), self.settings.codec).clone()
+                sent.gradient = encode(self._guarded(sent.rows.pack(gradient), stream), self.settings.codec).clone()
             return self._send_backward(stream, sent, self._journal.step, wants_input)
 
         _, found = self._try(ask)

@@ -13,6 +13,7 @@ from client_app.assignment import one_of_each
 from client_app.click_learner import click_learner
 from client_app.learned import Learned, Measured
 from client_app.learner import Learner
+from client_app.misbehaviour import misbehave
 from client_app.outbox import Outbox, Released
 from client_app.text_learner import text_learner
 from common.config import RunConfig, Value
@@ -57,7 +58,7 @@ def train(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report:
         clock = time.perf_counter()
         measured = learner.validate()
         validated = time.perf_counter()
-        learned = learner.train()
+        learned = misbehave(config, node, learner.clients, learner.train())
         trained = time.perf_counter()
         door = Outbox(learner.scopes, received, config.privacy, noise)
         released = door.release(learner.clients, learned.contribution, learner.memories, learned.start)

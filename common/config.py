@@ -132,6 +132,9 @@ class FederationConfig(Section):
     clients_per_message: CountOrAll = Field(
         0, description="clients that a message carries; 0: one of a language model, all of a node's of a click model"
     )
+    misbehaving: str = Field(
+        "", description="simulated clients that do not play fair: 'sample-1=scaled sample-2=idle', or reversed, random"
+    )
     min_clients: Count = Field(1, description="clients that the first round waits for")
     nodes_timeout: Positive = Field(120.0, description="seconds to wait for the first nodes")
     patience: CountOrAll = Field(
@@ -349,6 +352,22 @@ def parse_groups(text: str) -> dict[str, tuple[str, ...]]:
                 "write 'branch=north,south chain=a,b'",
             )
         found[attribute] = values
+    return found
+
+
+def parse_pairs(setting: str, text: str) -> dict[str, str]:
+    """Names with a value each, from ``name=value`` joined by spaces.
+
+    Raises
+    ------
+    ConfigError : it has another form, or a name stands twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split():
+        name, equals, value = part.partition("=")
+        if not (name and equals and value) or name in found:
+            raise ConfigError(f"{setting!r} = {text!r}: {part!r} is no 'name=value'", "write 'one=value other=value'")
+        found[name] = value
     return found
 
 

@@ -18,6 +18,10 @@ from server_app.aggregation.local import Local
 from server_app.aggregation.rule import Rule, with_options
 
 
+WITH_SECTIONS = ("fellrec", "fellrec-paper", "fedavg", "fedprox", "centralised", "fedpa", "trimmed-mean", "krum", "local")
+"""Strategies whose settings stand in sections of the configuration."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a run aggregates.
@@ -64,7 +68,7 @@ def plan(config: RunConfig, model: FederatedModel) -> Plan:
     ConfigError : a strategy that has scopes, but no rule; or options that its rule does not have.
     """
     name, fellrec, fedpa = config.strategy.name, config.fellrec, config.fedpa
-    rule = _rule(config)
+    rule = rule_of(config)
     shared: Rule | TableRule = rule
     group: TableRule = GroupMean()
     if model.gradients:
@@ -76,9 +80,19 @@ def plan(config: RunConfig, model: FederatedModel) -> Plan:
     return Plan(rule, shared, group, heating=name == "fellrec-paper", pooled=pooled, guarded=guarded)
 
 
-def _rule(config: RunConfig) -> Rule:
-    """The rule of the tensors that are about everybody."""
-    name, fellrec = config.strategy.name, config.fellrec
+def rule_of(config: RunConfig) -> Rule:
+    """The rule of the tensors that are about everybody.
+
+    Raises
+    ------
+    ConfigError : there is none, or ``strategy.options`` are not its settings.
+    """
+    name, options, fellrec = config.strategy.name, config.strategy.options, config.fellrec
+    if options and name in WITH_SECTIONS:
+        raise ConfigError(
+            f"'strategy.options' = {options!r}, but the settings of {name!r} stand in sections of their own",
+            "see docs/configuration.md",
+        )
     if name == "fellrec":
         return RULES[name](fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
     if name in ("fedavg", "fedprox", "centralised", "fedpa"):
@@ -92,4 +106,4 @@ def _rule(config: RunConfig) -> Rule:
             f"'strategy.name' = {name!r} has scopes, but no rule",
             f"decorate one in server_app/aggregation/ with @named({name!r})",
         )
-    return with_options(name, config.strategy.options)
+    return with_options(name, options)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from client_app.click_state import ClickState
-from client_app.memory import Memory
 from torch import Tensor
 
+from client_app.click_state import ClickState
+from client_app.memory import Memory
 from common.config import from_flat
 from common.data.click_division import divide
 from common.data.click_folder import load_clicks, save_clicks
