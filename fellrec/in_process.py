@@ -124,7 +124,8 @@ def run_in_process(
 ) -> RunFolder:
     """Runs a federation in this process, from start to result, and leaves the process as it was; returns the run's folder.
 
-    It gives the numbers of the run through Flower's simulation. An exception of ``listen`` ends the run.
+    It gives the numbers of the run through Flower's simulation, where both compute with as many threads. An exception of
+    ``listen`` ends the run.
 
     Parameters
     ----------

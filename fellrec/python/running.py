@@ -36,8 +36,9 @@ def run(
     ----------
     recipe : a recipe's name, its path, or its content as a mapping. settings : changes some, by their names in
         ``docs/configuration.md``: ``{"num-server-rounds": 3, "train": {"examples": 64}}``.
-    in_process : in this process, clients in turn; by default in a Flower of its own, as ``fellrec run`` does, which takes
-        half a minute to start. Both give the same numbers.
+    in_process : in this process, clients in turn; by default in a Flower of its own, as ``fellrec run`` does, which
+        takes longer to start. Both give the same numbers, with hosted layers to the last bit where Flower's ServerApp, too,
+        computes with ``cpus`` threads (``OMP_NUM_THREADS``).
     listen : called with every event. Without it, progress is printed as lines, unless ``quiet``.
     nodes : simulated SuperNodes, to which the clients are dealt. cpus : CPU cores for each client at work; in this process
         torch's threads during the run.
