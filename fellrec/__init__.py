@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from common.data.readers.collect import Collector as Collector
+    from common.data.readers.reader import reader as reader
     from common.errors import ConfigError as ConfigError
     from common.errors import DataError as DataError
     from common.errors import FellrecError as FellrecError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fellrec.python.running import run as run
 
 __all__ = [
+    "Collector",
     "Compared",
     "ConfigError",
     "DataError",
@@ -50,12 +53,14 @@ __all__ = [
     "compare",
     "load",
     "prepare",
+    "reader",
     "rule",
     "run",
     "sets",
 ]
 
 _MODULES = {
+    "Collector": "common.data.readers.collect",
     "Compared": "fellrec.python.comparing",
     "Recommender": "fellrec.python.recommender",
     "Run": "fellrec.python.run",
@@ -63,6 +68,7 @@ _MODULES = {
     "compare": "fellrec.python.comparing",
     "load": "fellrec.python.run",
     "prepare": "fellrec.python.data",
+    "reader": "common.data.readers.reader",
     "rule": "fellrec.python.rules",
     "run": "fellrec.python.running",
     "sets": "fellrec.python.data",
