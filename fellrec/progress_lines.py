@@ -21,8 +21,8 @@ class ProgressLines:
         self._began, self._first, self._quality = 0.0, 1, ""
 
     def __call__(self, event: Event) -> None:
-        lines = getattr(self, f"_{event['event']}", lambda _: [])(event)
-        for line in lines:
+        tell: Callable[[Event], list[str]] | None = getattr(self, f"_{event['event']}", None)
+        for line in tell(event) if tell is not None else ():
             self._write(printable(line))
 
     def _run_started(self, event: Event) -> list[str]:

@@ -73,7 +73,8 @@ def compare(
             for number, trial in enumerate(to_run, 1):
                 if not quiet and listen is None:
                     print(f"\nrun {number} of {len(to_run)}: {trial.variant}, seed {trial.seed}", flush=True)
-                start(*trial.to_run(), in_process, listener(listen, quiet), nodes, cpus, flower)
+                flat, config = trial.to_run()
+                start(flat, config, in_process, listener(listen, quiet), nodes, cpus, flower)
                 made.save()
     finally:
         summary = made.save()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from common.config import RunConfig, Value
 from common.events import Event
+from common.home import runs_home
 from common.run_folder import RunFolder
 from fellrec.deferred import Deferred
 from fellrec.progress_lines import ProgressLines
@@ -54,7 +55,7 @@ def run(
     try:
         folder = start(flat, config, in_process, listener(listen, quiet), nodes, cpus)
     except KeyboardInterrupt:
-        if not quiet:
+        if not quiet and (runs_home(config.home) / config.run_name / "config.json").is_file():
             again = {"run-name": config.run_name, "resume": True}
             print(f"interrupted; to go on after the last whole round, add to the settings: {again}", flush=True)
         raise

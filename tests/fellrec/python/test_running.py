@@ -60,6 +60,18 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(fellrec_home: Path, capsy
     assert run.metrics == whole.metrics and len(run.rounds) == 3
 
 
+def test_a_run_that_was_interrupted_before_it_began_has_nothing_to_go_on_with(
+    fellrec_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fellrec.in_process.server_app", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        fellrec.run(tiny_settings(fellrec_home), in_process=True)
+    assert capsys.readouterr().out == ""
+
+
 def test_what_cannot_work_starts_nothing(fellrec_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "own_superlink", lambda: pytest.fail("Flower was started"))
     for in_process in (True, False):
