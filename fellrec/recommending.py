@@ -73,6 +73,18 @@ def recommending(
         yield Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client), base)
 
 
+def users_of(run: RunFolder, client: str, data: Path | None = None) -> list[str]:
+    """The users of a run's client, by their own ids; ``data`` as in :func:`recommending`.
+
+    Raises
+    ------
+    RunError : the run has no such client.
+    """
+    config = run.config()
+    client, folder = _client(run, config, client, data)
+    return list(Holding.load(client, folder, config.data.split).dataset.interactions.user_keys)
+
+
 def refuse_other(run: RunFolder, what: str) -> None:
     """Refuses a run whose model reads no titles.
 

@@ -7,8 +7,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,31 +49,21 @@ def simulate(
     cpus: int,
     console: Console,
     flower: Flower | None = None,
+    listen: Callable[[Event], None] | None = None,
 ) -> RunFolder:
     """Runs a federation in simulation and shows its progress; returns the run's folder.
 
-    ``flower`` is one that is up already; without it one is started, and ended.
+    ``flower`` is one that is up already; without it one is started, and ended. ``listen`` is called with every event, in place
+    of the bar on the console; its exception ends the run.
 
     Raises
     ------
     RunError : the run ended without a result.
     ConfigError, ModelError : the model does not fit the settings; then nothing was started.
     """
-    click = config.model.recommender == "click"
-    if not click:
-        build.check(config)
-    everyone = simulated_clients(config, config.home)[1] if click else all_clients(config, config.home)
+    everyone = check(config)
     console.print(f"{len(everyone)} clients; strategy {config.strategy.name}, model {config.model.name}", markup=False)
-    name = config.run_name or "-".join(
-        part
-        for part in (
-            datetime.now(UTC).strftime("%Y%m%d-%H%M%S"),
-            config.recipe,
-            config.strategy.name,
-            secrets.token_hex(2),
-        )
-        if part
-    )
+    name = new_name(config)
     path = runs_home(config.home) / name
     began = time.time()
     with nullcontext(flower) if flower else own_superlink() as running:
@@ -81,7 +71,8 @@ def simulate(
         process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
         try:
             tail = _kept_tail(process)
-            ended = _follow(path / "events.jsonl", process, config, began, console)
+            with nullcontext(listen) if listen else _bar(config, console) as tell:
+                ended = _follow(path / "events.jsonl", process, began, tell)
         except (KeyboardInterrupt, SystemExit):
             # whoever brought the Flower has its own way to go on
             if flower is None and path.is_dir():
@@ -104,6 +95,26 @@ def simulate(
     return folder
 
 
+def check(config: RunConfig) -> tuple[str, ...]:
+    """The simulated clients of a run whose settings fit its model.
+
+    Raises
+    ------
+    ConfigError, ModelError : they do not. DataError : a data set is not prepared.
+    """
+    if config.model.recommender == "click":
+        return tuple(simulated_clients(config, config.home)[1])
+    build.check(config)
+    return tuple(all_clients(config, config.home))
+
+
+def new_name(config: RunConfig) -> str:
+    """The run's name: the one that was chosen, else one by the time, what runs, and chance."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    parts = (stamp, config.recipe, config.strategy.name, secrets.token_hex(2))
+    return config.run_name or "-".join(part for part in parts if part)
+
+
 def _remedy(name: str) -> str:
     return f"to go on after its last whole round: the same command with --set run-name={name} --set resume=true"
 
@@ -120,14 +131,25 @@ def _kept_tail(process: subprocess.Popen[str]) -> deque[str]:
     return tail
 
 
-def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began: float, console: Console) -> bool:
-    """Shows a run's progress until Flower's command ends, whose exit status says nothing; returns whether the run ended well."""
+def _follow(path: Path, process: subprocess.Popen[str], began: float, tell: Callable[[Event], None]) -> bool:
+    """Tells a run's events until Flower's command ends, whose exit status says nothing; returns whether the run ended well."""
     ended = False
+    for event in _tail_events(path, process, began):
+        tell(event)
+        ended = ended or isinstance(event, RunEnded)
+    return ended
+
+
+@contextmanager
+def _bar(config: RunConfig, console: Console) -> Iterator[Callable[[Event], None]]:
+    """What shows a run's events as a bar, and a line a round."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None, note="")
         rounds_began, first, answered, invited, quality = 0.0, 1, 0, 1, ""
-        for event in _tail_events(path, process, began):
+
+        def tell(event: Event) -> None:
+            nonlocal rounds_began, first, answered, invited, quality
             match event:
                 case RoundStarted(round=number, of=of, messages=messages, time=at):
                     if not rounds_began:
@@ -160,9 +182,8 @@ def _follow(path: Path, process: subprocess.Popen[str], config: RunConfig, began
                     bar.console.print(f"run failed: {reason}", markup=False)
                 case Measuring():
                     bar.update(task, description="measuring", note="test data")
-                case RunEnded():
-                    ended = True
-    return ended
+
+        yield tell
 
 
 def _tail_events(path: Path, process: subprocess.Popen[str], began: float) -> Iterator[Event]:

@@ -46,11 +46,11 @@ class Progress:
             case Joined() as joined:
                 self._joined(joined)
             case Away(clients=clients):
-                log.warning("%s away", _are(clients))
+                log.warning("%s away", are(clients))
             case Refused(node=node, reason=reason):
                 log.warning("node %s is left out: %s", node, reason)
             case Rejected(clients=clients, round=number, reason=reason):
-                log.warning("%s left out of round %d: %s", _are(clients), number, reason)
+                log.warning("%s left out of round %d: %s", are(clients), number, reason)
             case Warned(client=client, kind=kind, reason=reason, hint=hint):
                 log.warning("client %s, %s: %s (%s)", client, kind, reason, hint)
             case Resumed(round=number):
@@ -77,7 +77,7 @@ class Progress:
     def _joined(self, event: Joined) -> None:
         fresh = {client: told for client, told in event.clients.items() if client not in event.back}
         if event.back:
-            log.info("%s back", _are(event.back))
+            log.info("%s back", are(event.back))
         if len(fresh) == 1:
             ((client, told),) = fresh.items()
             log.info(
@@ -134,7 +134,7 @@ def who(clients: Sequence[str]) -> str:
     return clients[0] if len(clients) == 1 else f"a node of {len(clients)} clients"
 
 
-def _are(clients: Sequence[str]) -> str:
+def are(clients: Sequence[str]) -> str:
     return f"client {clients[0]} is" if len(clients) == 1 else f"{len(clients)} clients are"
 
 

@@ -17,8 +17,17 @@ from server_app.aggregation.gradients import GradientStep, GroupMean, TableRule
 from server_app.aggregation.local import Local
 from server_app.aggregation.rule import Rule, with_options
 
-
-WITH_SECTIONS = ("fellrec", "fellrec-paper", "fedavg", "fedprox", "centralised", "fedpa", "trimmed-mean", "krum", "local")
+WITH_SECTIONS = (
+    "fellrec",
+    "fellrec-paper",
+    "fedavg",
+    "fedprox",
+    "centralised",
+    "fedpa",
+    "trimmed-mean",
+    "krum",
+    "local",
+)
 """Strategies whose settings stand in sections of the configuration."""
 
 

@@ -1,19 +1,18 @@
-"""A whole federation in one process: Flower's Grid, in front of the real ClientApp and a tiny model. No Ray, no SuperLink."""
+"""A whole federation in one process: the real ServerApp and ClientApp with a tiny model, and faults on the way of replies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.serverapp import Grid
 from transformers import BertConfig, BertModel, set_seed
 
-from client_app.app import app as client_app
 from common.config import RunConfig, flatten, from_flat
 from common.data.catalogue import Catalogue
 from common.data.dataset import Dataset
 from common.data.interactions import Interactions
+from fellrec import in_process
 from server_app.app import app as server_app
 from tests.common.recommenders import causal, tiny
 
@@ -25,59 +24,26 @@ MANY = "many"
 """In place of a client's name: a message for several clients."""
 
 
-class InProcessGrid(Grid):
-    """Nodes that answer at once, by calling the ClientApp; replies may be tampered with by ``(client, round)``."""
+class InProcessGrid(in_process.InProcessGrid):
+    """The product's, which keeps what was sent; replies may be tampered with by ``(client, round)``, nodes have aliases."""
 
     def __init__(self, run_config: Mapping, nodes: int, faults: Mapping[tuple[str, int], Fault] | None = None) -> None:
-        self._run_config, self._count, self._faults = dict(run_config), nodes, dict(faults or {})
-        self._replies: dict[str, Message] = {}
+        super().__init__(run_config, nodes)
+        self._faults = dict(faults or {})
         self.sent: list[Message] = []
-        self.present = set(range(101, 101 + nodes))
         self.aliases: dict[int, int] = {}
 
-    @property
-    def run(self):  # noqa: ANN201
-        raise NotImplementedError
-
-    def set_run(self, run) -> None:  # noqa: ANN001
-        raise NotImplementedError
-
-    def create_message(self, *args, **kwargs) -> Message:  # noqa: ANN002, ANN003
-        raise NotImplementedError
-
-    def get_node_ids(self) -> Iterable[int]:
-        return sorted(self.present)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        identities = []
-        for number, message in enumerate(messages, len(self.sent)):
-            identity = f"message-{number}"
-            message.metadata.__dict__["_message_id"] = identity
-            self.sent.append(message)
-            identities.append(identity)
-            reply = self._answer(message)
-            if reply is not None:
-                self._replies[identity] = reply
-        return identities
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return [self._replies.pop(identity) for identity in message_ids if identity in self._replies]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError
-
     def _answer(self, message: Message) -> Message | None:
-        node = self.aliases.get(message.metadata.dst_node_id, message.metadata.dst_node_id)
-        context = Context(
-            1, node, {"partition-id": node - 101, "num-partitions": self._count}, RecordDict(), self._run_config, 0
-        )
-        reply = client_app(message, context)
-        reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
+        self.sent.append(message)
+        reply = super()._answer(message)
         config = message.content.config_records["config"]
         clients = list(config.get("clients", []))
         named = clients[0] if len(clients) == 1 else MANY
         fault = self._faults.get((named, int(config.get("server-round", 0))))
         return fault(reply) if fault else reply
+
+    def _context(self, node: int) -> Context:
+        return super()._context(self.aliases.get(node, node))
 
 
 def broken(reply: Message) -> Message:

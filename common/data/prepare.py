@@ -15,7 +15,7 @@ from common.data.filters import Filters
 from common.data.manifest import digest_in
 from common.data.place import placed
 from common.data.readers import csv_files
-from common.data.readers.names import CLICK_LOGS, IN_SHORT, NAMED, amazon_category
+from common.data.readers.names import SAMPLE, in_short, look_up, named, nearest
 from common.data.readers.names import read as read_raw
 from common.data.readers.report import ReadReport
 from common.data.sets import check_name
@@ -50,16 +50,17 @@ def prepare(
     split leaves a user to be tested.
     """
     called = _called(check_name(name), filters, called)
-    if name in CLICK_LOGS and filters != NO_FILTERS:
+    # refuses a name that looks like one of a family of sets and is none
+    reader = look_up(name)
+    if reader is not None and reader.clicks and filters != NO_FILTERS:
         raise ConfigError(f"{name!r} is a click log, and filters are for catalogues", "prepare it without filters")
-    if name not in NAMED:
-        amazon_category(name)  # refuses a name that looks like one of a category and is none
+    if reader is None and name != SAMPLE:
         dataset, report = _tables(name, items, interactions)
     elif items or interactions:
         raise ConfigError(
             f"{name!r} is a data set of its own, and has no tables for items and interactions", "choose another name"
         )
-    elif name == "sample":
+    elif reader is None:
         dataset, report = sample.generate(), ReadReport()
     elif raw is not None:
         dataset, report = read_raw(name, raw)
@@ -79,7 +80,7 @@ def prepare(
 def ensure(name: str, data_home: Path) -> Path:
     """The folder of a prepared data set; only the sample is made where it is missing, else DataError is raised."""
     folder = data_home / check_name(name)
-    if name == "sample" and not folder.is_dir():
+    if name == SAMPLE and not folder.is_dir():
         with placed(folder) as building:
             sample.generate().save(building)
     digest_in(folder)
@@ -88,16 +89,17 @@ def ensure(name: str, data_home: Path) -> Path:
 
 def _called(name: str, filters: Filters, called: str) -> str:
     called = check_name(called or name + filters.suffix)
-    if called in NAMED and (called != name or filters != NO_FILTERS):
+    if called in named() and (called != name or filters != NO_FILTERS):
         raise ConfigError(f"{called!r} is the name of a data set as its source has it", "choose another name with --as")
     return called
 
 
 def _tables(name: str, items: Path | None, interactions: Path | None) -> tuple[Dataset, ReadReport]:
     if items is None or interactions is None:
+        near = nearest(name)
         raise ConfigError(
-            f"{name!r} is none of the named data sets ({', '.join(IN_SHORT)})",
-            "give its two tables with --items FILE --interactions FILE",
+            f"{name!r} is none of the named data sets ({', '.join(in_short())})",
+            f"{f'did you mean {near}? Else ' if near else ''}give its two tables with --items FILE --interactions FILE",
         )
     return csv_files.read(items, interactions, name)
 

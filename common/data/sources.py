@@ -4,53 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.data.download import Downloader, check_md5, digest, unzip
 from common.data.place import placed
-from common.data.readers import amazon, movielens
-from common.data.readers.names import amazon_category
+from common.data.readers.names import look_up
+from common.data.readers.reader import Source
 from common.errors import DataError
 from common.files import read_json
-
-MOVIELENS = "https://files.grouplens.org/datasets/movielens/{name}.zip"
-AMAZON_2018 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
-AMAZON_2023 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
-
-
-@dataclass(frozen=True)
-class Source:
-    """The files of a data set at their source.
-
-    Parameters
-    ----------
-    urls : one https address a file.
-    licence : the terms, in words.
-    md5 : whether the source publishes an MD5 checksum beside each file.
-    """
-
-    urls: tuple[str, ...]
-    licence: str
-    md5: bool = False
 
 
 def source_of(name: str) -> Source | None:
     """The source of a named data set; None for one that is only to be had from its own site, by hand."""
-    if name in movielens.RELEASES:
-        return Source((MOVIELENS.format(name=name),), movielens.LICENCE, md5=True)
-    if found := amazon_category(name):
-        year, category = found
-        # The 5-core files: the whole releases are ten times as large, and --raw takes them too.
-        if year == 2018:
-            files = (f"categoryFilesSmall/{category}_5.json.gz", f"metaFiles2/meta_{category}.json.gz")
-            return Source(tuple(AMAZON_2018 + file for file in files), amazon.licence(year))
-        files = (
-            f"benchmark/5core/rating_only/{category}.csv.gz",
-            f"raw/meta_categories/meta_{category}.jsonl.gz",
-        )
-        return Source(tuple(AMAZON_2023 + file for file in files), amazon.licence(year))
-    return None
+    found = look_up(name)
+    return found.source(name) if found is not None and found.source is not None else None
 
 
 def downloaded(name: str, folder: Path, accept_licence: bool, downloader: Downloader) -> Path:

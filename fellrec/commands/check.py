@@ -16,6 +16,7 @@ from fellrec.recipes import read_recipe, settings
 from fellrec.terminal import Terminal
 
 build = Deferred("common.recommenders.build")
+strategies = Deferred("server_app.strategies")
 
 console = Terminal()
 
@@ -30,6 +31,8 @@ def check_command(recipe: Recipe, override: Override = None, as_json: Json = Fal
     _, config = settings(read_recipe(recipe), override or [])
     if config.model.recommender != "click" and _is_here(config.model.name):
         build.check(config)
+    if config.strategy.options:
+        strategies.rule_of(config)
     found = dict(flatten(config))
     if as_json:
         typer.echo(printable_json(found))

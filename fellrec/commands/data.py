@@ -13,7 +13,7 @@ from common.data.coverage import Coverage
 from common.data.download import Downloader
 from common.data.filters import Filters
 from common.data.prepare import ensure, prepare
-from common.data.readers.names import IN_SHORT
+from common.data.readers.names import in_short
 from common.data.summary import listing, summary
 from common.home import data_home
 from common.printable import printable_json
@@ -31,7 +31,7 @@ console = Terminal()
 
 @app.command("prepare", cls=PlainCommand)
 def prepare_data(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(IN_SHORT)}, or a name for your own files.")],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(in_short())}, or a name for your own files.")],
     raw: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
     items: Annotated[
         Path | None, typer.Option(help="Your items: a CSV with an id, a title and any attributes.")

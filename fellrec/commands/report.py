@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common.errors import RunError
 from common.run_folder import RunFolder
 from fellrec.commands.arguments import Run
-from fellrec.report.page import report
-from fellrec.report.record import Record
+from fellrec.report_file import write_report
 
 
 def report_command(
@@ -25,16 +22,6 @@ def report_command(
 
     Example: fellrec report latest --out report.html
     """
-    folder = RunFolder.find(run)
-    path = out or folder.path / "report.html"
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    page = report(Record.read(folder))
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise RunError(
-            f"the report cannot be written to {str(path)!r}: {error}", "give another file in --out"
-        ) from error
+    path = write_report(RunFolder.find(run), out)
     typer.echo(path)
     typer.echo("open it in a browser", err=True)

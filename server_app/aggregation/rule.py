@@ -165,7 +165,13 @@ def named(name: str, scope: Scope | None = None) -> Callable[[type[Rule]], type[
     """
 
     def put(rule: type[Rule]) -> type[Rule]:
-        if name in RULES or (scope is not None and name in SCOPES):
+        again = (
+            name in RULES
+            and RULES[name].__qualname__ == rule.__qualname__
+            and RULES[name].__module__ == rule.__module__
+        )
+        # a notebook's cell may be run twice
+        if not again and (name in RULES or (scope is not None and name in SCOPES)):
             raise ConfigError(f"two rules are named {name!r}", "give one another name")
         RULES[name] = rule
         if scope is not None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector, Repeats
+from common.data.readers.reader import Source, reader
 from common.data.readers.report import ReadReport
 from common.data.readers.stream import first_of, objects, table
 from common.data.readers.text import clean
@@ -64,6 +65,22 @@ RELEASES = {
     ),
 }  # fmt: skip
 
+# Categories as the releases write them; a data set's name has them in lower case with dashes: amazon-2023-books.
+_SHARED = (
+    "All_Beauty", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Books", "CDs_and_Vinyl",
+    "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics", "Gift_Cards",
+    "Grocery_and_Gourmet_Food", "Home_and_Kitchen", "Industrial_and_Scientific", "Kindle_Store",
+    "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products", "Patio_Lawn_and_Garden",
+    "Pet_Supplies", "Software", "Sports_and_Outdoors", "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
+)  # fmt: skip
+CATEGORIES = {
+    2018: (*_SHARED, "AMAZON_FASHION", "Luxury_Beauty", "Prime_Pantry"),
+    2023: (*_SHARED, "Amazon_Fashion", "Baby_Products", "Beauty_and_Personal_Care", "Handmade_Products",
+           "Health_and_Household", "Health_and_Personal_Care", "Subscription_Boxes"),
+}  # fmt: skip
+
+_PLACE = "https://mcauleylab.ucsd.edu/public_datasets/data/"
+
 
 def licence(year: int) -> str:
     """The terms of use, in words."""
@@ -106,6 +123,39 @@ def read(folder: Path, name: str, year: int, category: str, limit: float = BAD_L
         f"Amazon reviews, release {year}, {category.replace('_', ' ')}, from {reviews.name}. Cite {release.cite}.",
         repeats=release.repeats,
     )
+
+
+def set_name(year: int, category: str) -> str:
+    """The data set's name: ``amazon-2023-books`` for ``(2023, "Books")``."""
+    return f"amazon-{year}-{category.lower().replace('_', '-')}"
+
+
+NAMES = {set_name(year, category): (year, category) for year in CATEGORIES for category in CATEGORIES[year]}
+"""Release and category of each data set."""
+
+
+def _source(name: str) -> Source:
+    """The 5-core files: the whole releases are ten times as large, and --raw takes them too."""
+    year, category = NAMES[name]
+    files = {
+        2018: (f"amazon_v2/categoryFilesSmall/{category}_5.json.gz", f"amazon_v2/metaFiles2/meta_{category}.json.gz"),
+        2023: (
+            f"amazon_2023/benchmark/5core/rating_only/{category}.csv.gz",
+            f"amazon_2023/raw/meta_categories/meta_{category}.jsonl.gz",
+        ),
+    }
+    return Source(tuple(_PLACE + file for file in files[year]), licence(year))
+
+
+def _named(folder: Path, name: str) -> tuple[Dataset, ReadReport]:
+    return read(folder, name, *NAMES[name])
+
+
+for _year in CATEGORIES:
+    reader(
+        *(name for name, (year, _) in NAMES.items() if year == _year), shown=[f"amazon-{_year}-CATEGORY"],
+        prefix=f"amazon-{_year}", source=_source,
+    )(_named)  # fmt: skip
 
 
 def _attributes(fields: dict, release: Release) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
+from common.data.readers.reader import reader
 from common.data.readers.report import ReadReport
 from common.data.readers.stream import literal_table
 from common.errors import DataError
@@ -57,6 +58,11 @@ def read(folder: Path, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
             f"{disagreeing} rows of {valid.name} do not lead up to their user's row in {test.name}"
         )
     return collector.dataset(NAME, LICENCE, SOURCE)
+
+
+@reader(NAME)
+def _named(folder: Path, name: str) -> tuple[Dataset, ReadReport]:
+    return read(folder)
 
 
 def _agrees(sequences: dict[str, list[str]], fields: list[str]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from common.data.clicks import ClickLog
 from common.data.readers.collect import BAD_LIMIT
 from common.data.readers.kuai import ClickCollector, table
+from common.data.readers.reader import reader
 from common.data.readers.report import ReadReport
 from common.errors import DataError
 
@@ -56,3 +57,8 @@ def read(folder: Path, random: bool = False, limit: float = BAD_LIMIT) -> tuple[
         collector.log(path, "user_id", "video_id", "is_click", "time_ms")
     name, said = f"kuairand-{release}", {"pure": "Pure", "1k": "1K"}[release]
     return collector.finish(name, USER_ATTRIBUTES, ITEM_ATTRIBUTES, LICENCE, SOURCE.format(release=said))
+
+
+@reader("kuairand-pure", "kuairand-1k", clicks=True)
+def _named(folder: Path, name: str) -> tuple[ClickLog, ReadReport]:
+    return read(folder)

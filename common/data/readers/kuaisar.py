@@ -14,6 +14,7 @@ from pathlib import Path
 from common.data.clicks import ClickLog
 from common.data.readers.collect import BAD_LIMIT
 from common.data.readers.kuai import ClickCollector, table
+from common.data.readers.reader import reader
 from common.data.readers.report import ReadReport
 from common.errors import DataError
 
@@ -48,6 +49,11 @@ def read(folder: Path, limit: float = BAD_LIMIT) -> tuple[ClickLog, ReadReport]:
         f"no KuaiSAR data in {str(folder)!r}",
         "give the folder with rec_inter.csv, user_features.csv and item_features.csv (or df.csv and video_features.csv)",
     )
+
+
+@reader("kuaisar-r", "kuaisar", clicks=True)
+def _named(folder: Path, name: str) -> tuple[ClickLog, ReadReport]:
+    return read(folder)
 
 
 def _read(

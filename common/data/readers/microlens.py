@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
+from common.data.readers.reader import reader
 from common.data.readers.report import ReadReport
 from common.data.readers.stream import first_of, table
 
@@ -25,6 +26,7 @@ _CITE = (
 LICENCE = f"For research, under the terms on the data set's site; no redistribution. Cite {_CITE}."
 
 
+@reader(*SIZES)
 def read(folder: Path, name: str, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
     """Read pairs and titles; videos that nobody met, or without a title, are left out.
 

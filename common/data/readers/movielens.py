@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector
+from common.data.readers.reader import Source, reader
 from common.data.readers.report import ReadReport
 from common.data.readers.stream import lines, opened, table
 from common.errors import DataError
@@ -31,6 +32,7 @@ RELEASES = {
     "ml-latest-small": "latest small", "ml-latest": "latest", "ml-100k": "100K", "ml-1m": "1M", "ml-20m": "20M",
     "ml-25m": "25M", "ml-32m": "32M",
 }  # fmt: skip
+URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"
 NO_GENRES = "(no genres listed)"
 
 _GENRES_100K = (
@@ -46,6 +48,11 @@ _DESCRIBES = re.compile(r"This dataset \((ml-[a-z0-9-]+)\) describes")
 Row = tuple[int, list[str]]
 
 
+def _source(name: str) -> Source:
+    return Source((URL.format(name=name),), LICENCE, md5=True)
+
+
+@reader(*RELEASES, source=_source)
 def read(folder: Path, name: str = "", min_rating: float = 0.0, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
     """Read whichever of the three raw forms the folder holds; films that nobody rated stay in the catalogue.
 

@@ -1,86 +1,77 @@
-"""The named data sets: what each name stands for, and who reads it."""
+"""The named data sets: which there are, and who reads them."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
+from common.data import readers
 from common.data.clicks import ClickLog
 from common.data.dataset import Dataset
-from common.data.readers import amazon, amazon_games, kuairand, kuaisar, microlens, movielens
+from common.data.readers.reader import READERS, Reader
 from common.data.readers.report import ReadReport
 from common.errors import ConfigError, DataError
 
-# Categories as the releases write them; a data set's name has them in lower case with dashes: amazon-2023-books.
-_SHARED = (
-    "All_Beauty", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Books", "CDs_and_Vinyl",
-    "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics", "Gift_Cards",
-    "Grocery_and_Gourmet_Food", "Home_and_Kitchen", "Industrial_and_Scientific", "Kindle_Store",
-    "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products", "Patio_Lawn_and_Garden",
-    "Pet_Supplies", "Software", "Sports_and_Outdoors", "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
-)  # fmt: skip
-CATEGORIES = {
-    2018: (*_SHARED, "AMAZON_FASHION", "Luxury_Beauty", "Prime_Pantry"),
-    2023: (*_SHARED, "Amazon_Fashion", "Baby_Products", "Beauty_and_Personal_Care", "Handmade_Products",
-           "Health_and_Household", "Health_and_Personal_Care", "Subscription_Boxes"),
-}  # fmt: skip
+SAMPLE = "sample"
+"""The one that is generated, and read from nowhere."""
 
-_AMAZON = {
-    f"amazon-{year}-{category.lower().replace('_', '-')}": (year, category)
-    for year, categories in CATEGORIES.items()
-    for category in categories
-}
-CLICK_LOGS = {
-    "kuaisar-r": kuaisar.read,
-    "kuaisar": kuaisar.read,
-    "kuairand-pure": kuairand.read,
-    "kuairand-1k": kuairand.read,
-}
-"""Click logs by name, with their readers."""
-
-NAMED = ("sample", *movielens.RELEASES, *microlens.SIZES, amazon_games.NAME, *CLICK_LOGS, *_AMAZON)
-IN_SHORT = (
-    "sample",
-    *movielens.RELEASES,
-    *microlens.SIZES,
-    amazon_games.NAME,
-    "amazon-2018-CATEGORY",
-    "amazon-2023-CATEGORY",
-    *CLICK_LOGS,
-)
+# each file names its own sets
+for _file in iter_modules(readers.__path__):
+    if _file.name != "names":
+        import_module(f"{readers.__name__}.{_file.name}")
 
 
-def amazon_category(name: str) -> tuple[int, str] | None:
-    """Release and category of an Amazon set, ``(2023, "Books")`` for ``amazon-2023-books``; None for any other name.
+def named() -> tuple[str, ...]:
+    """The names of all sets."""
+    return (SAMPLE, *READERS)
 
-    Raises ConfigError for a category that its release does not have.
+
+def in_short() -> tuple[str, ...]:
+    """The names as a list shows them: one for all sets that differ in a category only."""
+    return tuple(dict.fromkeys((SAMPLE, *(shown for found in READERS.values() for shown in found.shown))))
+
+
+def look_up(name: str) -> Reader | None:
+    """Who reads the set of this name; None for any other name.
+
+    Raises
+    ------
+    ConfigError : the name begins as those of a reader, and is none of them.
     """
-    if name in _AMAZON:
-        return _AMAZON[name]
-    for year in CATEGORIES:
-        if name.startswith(f"amazon-{year}"):
-            there = [known.removeprefix(f"amazon-{year}-") for known in _AMAZON if f"-{year}-" in known]
+    if name in READERS:
+        return READERS[name]
+    for found in READERS.values():
+        if found.prefix and name.startswith(found.prefix):
+            near = nearest(name)
             raise ConfigError(
-                f"{name!r} names no category of the {year} Amazon reviews",
-                f"write amazon-{year}-CATEGORY with one of {', '.join(sorted(there))}",
+                f"{name!r} names no set of {' or '.join(map(repr, found.shown))}",
+                f"{f'did you mean {near}? ' if near else ''}write one of {', '.join(sorted(found.names))}",
             )
     return None
 
 
+def nearest(name: str) -> str:
+    """The names that are most like this one, in quotes; '' where none is."""
+    return " or ".join(map(repr, get_close_matches(name, named(), n=3, cutoff=0.75)))
+
+
 def read(name: str, folder: Path) -> tuple[Dataset | ClickLog, ReadReport]:
-    """Read the raw folder of a named data set; raises DataError for what cannot be read."""
-    if name in CLICK_LOGS:
-        return _click_log(name, folder)
-    if found := amazon_category(name):
-        return amazon.read(folder, name, *found)
-    if name in microlens.SIZES:
-        return microlens.read(folder, name)
-    if name == amazon_games.NAME:
-        return amazon_games.read(folder)
-    return movielens.read(folder, name)
+    """Reads the raw folder of a named data set.
 
-
-def _click_log(name: str, folder: Path) -> tuple[ClickLog, ReadReport]:
-    log, report = CLICK_LOGS[name](folder)
-    if log.name != name:
-        raise DataError(f"{str(folder)!r} holds {log.name!r}, not {name!r}", f"prepare it as {log.name}")
-    return log, report
+    Raises
+    ------
+    ConfigError : no reader has the name. DataError : the folder cannot be read, or holds another set.
+    """
+    found = look_up(name)
+    if found is None:
+        near = nearest(name)
+        raise ConfigError(
+            f"no reader has the name {name!r}",
+            f"did you mean {near}?" if near else f"there are {', '.join(in_short())}",
+        )
+    dataset, report = found.read(folder, name)
+    if dataset.name != name:
+        raise DataError(f"{str(folder)!r} holds {dataset.name!r}, not {name!r}", f"prepare it as {dataset.name}")
+    return dataset, report

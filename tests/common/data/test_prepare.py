@@ -43,7 +43,7 @@ def test_two_tables_make_a_set_of_any_name(tmp_path: Path) -> None:
         ("shop", {}, ConfigError, "none of the named data sets.*--items FILE --interactions FILE"),
         ("sample", {"items": Path("x")}, ConfigError, "choose another name"),
         ("amazon-games", {}, DataError, "give the folder with --raw"),
-        ("amazon-2023-bok", {}, ConfigError, "names no category"),
+        ("amazon-2023-bok", {}, ConfigError, "'amazon-2023-bok' names no set.*did you mean.*amazon-2023-books"),
         ("../shop", {}, ConfigError, "cannot name a data set"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from common.data.dataset import Dataset
 from common.data.download import Downloader
 from common.data.prepare import ensure, prepare
-from common.data.readers.names import NAMED
+from common.data.readers.names import named
 from common.data.sources import downloaded, source_of
 from common.errors import DataError
 
@@ -109,8 +109,8 @@ def test_a_broken_download_leaves_no_data_set_and_no_file(tmp_path: Path) -> Non
 
 
 def test_which_sets_have_a_source() -> None:
-    without = {name for name in NAMED if source_of(name) is None}
+    without = {name for name in named() if source_of(name) is None}
     clicks = {"kuaisar", "kuaisar-r", "kuairand-pure", "kuairand-1k"}
     assert without == {"sample", "amazon-games", "microlens-50k", "microlens-100k"} | clicks
-    assert all(url.startswith("https://") for name in set(NAMED) - without for url in source_of(name).urls)
+    assert all(url.startswith("https://") for name in set(named()) - without for url in source_of(name).urls)
     assert source_of("amazon-2018-video-games").urls[0].endswith("categoryFilesSmall/Video_Games_5.json.gz")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from common.data.readers.names import IN_SHORT, NAMED
+from common.data.readers.names import in_short, named
 from common.errors import ConfigError, DataError
 from fellrec.commands.data import app
 
@@ -85,11 +85,11 @@ def test_what_is_wrong_is_said(tables: list[str]) -> None:
 
 def test_the_page_names_every_set_and_no_option_that_is_not_there() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
-    for name in IN_SHORT:
+    for name in in_short():
         assert f"`{name}`" in page, name
     commands = typer.main.get_command(app).commands.values()
     options = {option for command in commands for parameter in command.params for option in parameter.opts}
     for line in re.findall(r"^fellrec data prepare (.*)$", page, re.MULTILINE):
         name, *rest = line.split()
-        assert name in NAMED or "--items" in rest
+        assert name in named() or "--items" in rest
         assert {word for word in rest if word.startswith("--")} <= options

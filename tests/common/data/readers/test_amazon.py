@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.data.readers.amazon import read
+from common.data.readers.amazon import CATEGORIES, NAMES, read
 from common.errors import DataError
 
 META_2018 = [
@@ -163,3 +163,9 @@ def test_metadata_as_python_literals_say_so(tmp_path: Path) -> None:
     (tmp_path / "meta_Video_Games.json").write_text("{'asin': 'B001', 'title': 'Widget'}\n")
     with pytest.raises(DataError, match=r"'meta_Video_Games.json': line 1 is not JSON.*Python literals"):
         read(tmp_path, "amazon-2018-video-games", 2018, "Video_Games")
+
+
+def test_categories_of_both_releases() -> None:
+    assert (len(CATEGORIES[2018]), len(CATEGORIES[2023])) == (29, 33)
+    assert NAMES["amazon-2018-video-games"] == (2018, "Video_Games")
+    assert NAMES["amazon-2023-movies-and-tv"] == (2023, "Movies_and_TV") and "amazon-games" not in NAMES
