@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from common.config import RunConfig, Value
 from common.events import Event, as_line

@@ -21,11 +21,11 @@ from common.run_folder import RunFolder
 from fellrec import in_process
 from fellrec.in_process import InProcessGrid, run_in_process
 from server_app.aggregation import RULES
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.federation import federate, tiny_causal_settings, tiny_model, tiny_settings
 from tests.fellrec.test_init import python
 
-KINDS = {"encoder": tiny_settings, "generative": tiny_causal_settings, "click": crowd_settings}
+KINDS = {"encoder": tiny_settings, "generative": tiny_causal_settings, "click": click_settings}
 
 
 def message(tensor: Tensor) -> Message:

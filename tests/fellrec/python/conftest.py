@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fellrec
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.federation import tiny_settings
 
 
@@ -16,5 +16,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a text run ``one`` and a click run ``clicks``."""
     home = tmp_path_factory.mktemp("home")
     fellrec.run(tiny_settings(home, run_name="one"), in_process=True, quiet=True)
-    fellrec.run(crowd_settings(home / "crowd", run_name="clicks"), in_process=True, quiet=True)
+    fellrec.run(click_settings(home / "crowd", run_name="clicks"), in_process=True, quiet=True)
     return home

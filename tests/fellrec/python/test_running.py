@@ -8,7 +8,7 @@ import pytest
 
 import fellrec
 from fellrec import simulation
-from tests.crowd import crowd_settings
+from tests.clicks import click_settings
 from tests.federation import tiny_settings
 
 
@@ -31,7 +31,7 @@ def test_a_listener_takes_the_place_of_the_lines(fellrec_home: Path, capsys: pyt
 
 
 def test_a_click_models_progress_is_told(fellrec_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fellrec.run(crowd_settings(fellrec_home, num_server_rounds=1), in_process=True)
+    fellrec.run(click_settings(fellrec_home, num_server_rounds=1), in_process=True)
     assert "auc before it 0." in capsys.readouterr().out
 
 
@@ -92,7 +92,7 @@ def test_a_run_through_flower_and_one_in_this_process_give_the_same_numbers(
     # Flower's ServerApp, which hosts the middle layers, computes with all cores where nothing says otherwise
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     slow = {"federation.timeout": 120.0, "federation.nodes-timeout": 120.0}
-    made = tiny_settings(fellrec_home, split__on=True) if kind == "encoder" else crowd_settings(fellrec_home)
+    made = tiny_settings(fellrec_home, split__on=True) if kind == "encoder" else click_settings(fellrec_home)
     heard: dict[bool, list[str]] = {True: [], False: []}
     runs = [
         fellrec.run(made, slow, in_process=way, listen=lambda event, way=way: heard[way].append(event["event"]))
