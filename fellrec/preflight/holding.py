@@ -33,11 +33,11 @@ def data(node: Node) -> Iterator[Finding]:
     except FellrecError as error:
         yield Finding("data", "fail", error.message, error.hint)
         return
-    made_up = ", generated" if facts.generated else ""
+    made_up = ", generated" if facts.set.generated else ""
     yield Finding(
         "data",
         "ok",
-        f"{facts.dataset}: {facts.users} users, {facts.items} items, {facts.interactions} interactions{made_up}",
+        f"{facts.set.dataset}: {facts.users} users, {facts.set.items} items, {facts.interactions} interactions{made_up}",
     )
 
 

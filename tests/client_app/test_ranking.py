@@ -57,5 +57,5 @@ def test_ranks_are_those_among_unseen_items() -> None:
 
 
 def test_nobody_to_rank_for_is_zero_users_not_an_error() -> None:
-    found = summary(RankingMetrics(), 0)
-    assert found.users == 0 and set(found.values) == set(METRICS) and not any(found.values.values())
+    found = summary("a", RankingMetrics(), 0)
+    assert found.of("a") == dict.fromkeys((*METRICS, "users"), 0) and found.means() == {}

@@ -60,7 +60,7 @@ def test_two_checkpoints_are_kept_and_the_newest_is_read(tmp_path: Path) -> None
         folder.save_checkpoint(number, {"note": number}, {"a": shared + number, "b": shared})
     assert sorted(path.name for path in (folder.path / "checkpoints").iterdir()) == ["round-0002", "round-0010"]
     manifest, tensors = folder.last_checkpoint()
-    assert manifest == {"schema": 2, "round": 10, "note": 10} and torch.equal(tensors["a"], shared + 10)
+    assert manifest == {"schema": 3, "round": 10, "note": 10} and torch.equal(tensors["a"], shared + 10)
 
 
 def test_tensors_that_share_memory_are_saved_apart(tmp_path: Path) -> None:

@@ -36,7 +36,12 @@ def test_a_run_that_fails_is_an_error_also_where_one_of_its_name_has_a_result(fe
     federate(settings)
     log = RunFolder.find("one", str(fellrec_home)).events_path
     old = time.time() - 60
-    log.write_text("".join(f'{{"event": "{kind}", "time": {old}}}\n' for kind in ("run_started", "run_ended")))
+    log.write_text(
+        "".join(
+            f'{{"event": "{kind}", "time": {old}, "run": "one", "folder": "f"}}\n'
+            for kind in ("run_started", "run_ended")
+        )
+    )
     flower = Flower(fellrec_home, "print('ERROR: run one exists already')")
     with pytest.raises(RunError, match="ended without a result.*'one'") as failed:
         simulate(settings, from_flat(settings), 2, 1, Console(file=io.StringIO()), flower)  # type: ignore[arg-type]
