@@ -24,7 +24,9 @@ import httpx
 from common.config import Value
 from common.errors import RunError
 from common.home import home
+from common.version import VERSION
 from fellrec import supervisor
+from fellrec.flower_app import SHIPPED
 from server_app.result import commit
 
 START_WITHIN = 60.0
@@ -79,7 +81,7 @@ def own_superlink() -> Iterator[Flower]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FELLREC_HOME": str(home()),
-        "FELLREC_COMMIT": commit() or "",
+        "FELLREC_COMMIT": revision(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     log = folder / "superlink.log"
@@ -110,6 +112,12 @@ def _wait_until_up(process: subprocess.Popen[str], port: int, log: Path) -> None
     raise RunError(
         f"Flower's SuperLink did not come up on 127.0.0.1:{port} within {START_WITHIN:g} s", f"it said:\n{tail}"
     )
+
+
+def revision() -> str:
+    """The checkout's commit or, where a wheel is installed, the release's tag; '' where neither is known."""
+    # git would name the commit of whatever repository the wheel's environment lies in
+    return f"v{VERSION}" if SHIPPED.is_dir() else commit() or ""
 
 
 def write_settings(path: Path, settings: Mapping[str, Value]) -> Path:

@@ -26,7 +26,7 @@ from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec import supervisor
 from fellrec.flower import Flower, own_superlink
-from fellrec.recipes import CHECKOUT
+from fellrec.flower_app import app_folder
 
 
 def simulate(
@@ -63,9 +63,9 @@ def simulate(
     )
     path = runs_home(config.home) / name
     began = time.time()
-    with nullcontext(flower) if flower else own_superlink() as running:
+    with nullcontext(flower) if flower else own_superlink() as running, app_folder() as app:
         console.print("starting Flower's simulation engine")
-        process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
+        process = running.run(app, {**settings, "run-name": name}, nodes, cpus)
         try:
             tail = _kept_tail(process)
             ended = _follow(path / "events.jsonl", process, config, began, console)

@@ -15,7 +15,7 @@ from common.config import LOOPBACK, Value
 from common.errors import ConfigError, RunError
 from fellrec import supervisor
 from fellrec.flower import CONNECTION, tool, write_settings
-from fellrec.recipes import CHECKOUT
+from fellrec.flower_app import app_folder
 
 ANSWER_WITHIN = 120.0
 """Seconds that one of Flower's commands may take."""
@@ -74,7 +74,7 @@ class SuperLink:
     folder: Path
 
     def start(self, settings: Mapping[str, Value]) -> str:
-        """Starts a run of this checkout's app; returns Flower's number of it.
+        """Starts a run of the app that is installed here; returns Flower's number of it.
 
         Raises
         ------
@@ -82,7 +82,8 @@ class SuperLink:
         """
         recipe = write_settings(self.folder / "settings.toml", settings)
         federation = ["--federation", self.federation] if self.federation else []
-        answer = self._ask("run", str(CHECKOUT), self.name, "--run-config", str(recipe), *federation)
+        with app_folder() as app:
+            answer = self._ask("run", str(app), self.name, "--run-config", str(recipe), *federation)
         return str(answer["run-id"])
 
     def state(self, run: str) -> RunState:
