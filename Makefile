@@ -33,9 +33,10 @@ faults: setup ## real processes on loopback, killed at each phase of a round (ha
 bench: setup ## benchmarks in their quick form, a minute each
 	@for name in split_step batching transport cut_cost recovery sessions hostile poison recommend epsilon start_up; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
-lint: setup ## style
+lint: setup ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -12,6 +12,7 @@ import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from peft import PeftModel
@@ -127,15 +128,15 @@ def _items(run: RunFolder, client: str, config: RunConfig) -> Tensor | None:
 
 def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[int, bool]:
     """Writes adapter, tokenizer and projection; returns the adapter's parameters, and whether there is a projection."""
-    backbone = recommender.backbone
+    backbone = cast(PeftModel, recommender.backbone)
     settings = backbone.peft_config["default"]
     settings.task_type = "CAUSAL_LM" if causal(config.model) else "FEATURE_EXTRACTION"
     settings.inference_mode = True
     # PEFT would look on the hub whether the vocabulary was changed
-    backbone.save_pretrained(folder, save_embedding_layers=False)
+    backbone.save_pretrained(str(folder), save_embedding_layers=False)
     # PEFT put the path of this machine's copy there
     settings.base_model_name_or_path = base_name(config.model.name)
-    settings.save_pretrained(folder)
+    settings.save_pretrained(str(folder))
     recommender.tokenizer.save_pretrained(folder)
     state = trained_state(recommender)
     head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
@@ -147,9 +148,9 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
 def _check(folder: Path, config: RunConfig, expected: list[Tensor], ids: list[list[int]]) -> float:
     """Loads the folder as anybody would; returns how far it moves what the base model says."""
     base, tokenizer = _base(config), load_tokenizer(folder)
-    if (found := _tokenised(tokenizer)) != ids:
+    if (read := _tokenised(tokenizer)) != ids:
         raise ModelError(
-            f"the exported tokenizer reads the probes as {found!r}, the run's as {ids!r}",
+            f"the exported tokenizer reads the probes as {read!r}, the run's as {ids!r}",
             "nothing was written; please open an issue with the versions in result.json",
         )
     start = _probed(base, tokenizer)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.config import LOOPBACK, Value
 from common.errors import ConfigError, RunError
@@ -103,22 +104,22 @@ class SuperLink:
         command = [tool("flwr"), "log", run, self.name, "--stream"]
         return supervisor.start(command, self.folder, self.environment, subprocess.PIPE, subprocess.DEVNULL)
 
-    def _ask(self, *words: str) -> dict:
+    def _ask(self, *words: str) -> dict[str, Any]:
         command = [tool("flwr"), *words, "--format", "json"]
         try:
             done = subprocess.run(
                 command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=ANSWER_WITHIN
             )
-            answer = json.loads(done.stdout)
+            answer: dict[str, Any] = json.loads(done.stdout)
         except subprocess.TimeoutExpired:
             raise OutOfReach(f"the SuperLink {self.name!r} did not answer within {ANSWER_WITHIN:g} s") from None
         except ValueError:
             said = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-8:])
             raise OutOfReach(f"`flwr {words[0]}` said nothing that can be read", said) from None
         if not answer.get("success"):
-            said = str(answer.get("error-message", "")).strip().splitlines()
+            why = str(answer.get("error-message", "")).strip().splitlines()
             raise OutOfReach(
-                f"the SuperLink {self.name!r} did not do `flwr {words[0]}`: {' '.join(said[-3:])}",
+                f"the SuperLink {self.name!r} did not do `flwr {words[0]}`: {' '.join(why[-3:])}",
                 "see whether it runs, and whether this machine reaches it",
             )
         return answer

@@ -66,6 +66,10 @@ def test_the_command_is_there_and_has_the_recipes(installed: Path, fellrec_home:
     assert refused.returncode == 1 and set(refused.stderr.split("one of: ")[1].split(")")[0].split(", ")) == names
 
 
+def test_its_types_are_told_to_whoever_imports_it(installed: Path) -> None:
+    assert all((installed / name / "py.typed").is_file() for name in ("client_app", "common", "fellrec", "server_app"))
+
+
 def test_flower_gets_the_app_that_it_gets_from_the_checkout(installed: Path, fellrec_home: Path) -> None:
     done = python(installed, fellrec_home, BUILD, tool("flwr"))
     assert done.returncode == 0, done.stdout + done.stderr

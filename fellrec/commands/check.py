@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,7 +16,10 @@ from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
 from fellrec.terminal import Terminal
 
-build = Deferred("common.recommenders.build")
+if TYPE_CHECKING:
+    from common.recommenders import build
+else:
+    build = Deferred("common.recommenders.build")
 
 console = Terminal()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from common.data.clicks import ClickLog
@@ -29,7 +30,7 @@ _AMAZON = {
     for year, categories in CATEGORIES.items()
     for category in categories
 }
-CLICK_LOGS = {
+CLICK_LOGS: dict[str, Callable[[Path], tuple[ClickLog, ReadReport]]] = {
     "kuaisar-r": kuaisar.read,
     "kuaisar": kuaisar.read,
     "kuairand-pure": kuairand.read,
