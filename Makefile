@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-slow compose-test faults bench lint clean
 
@@ -18,8 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## train five clients on the sample set, then recommend (two and a half minutes on two cores)
 	$(VENV)/bin/fellrec demo
 
-test: setup ## all tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+test: setup ## all tests, two at a time
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup ## long tables, a hundred rounds, a capture, the browser, and the pages' commands in Flower itself
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m slow

@@ -15,6 +15,7 @@ from common.version import VERSION
 from fellrec.flower import tool, write_settings
 from tests.federation import tiny_settings
 
+pytestmark = pytest.mark.xdist_group("flower")
 CHECKOUT = Path(__file__).resolve().parents[1]
 MAIN = "from fellrec.cli import main; main()"
 BUILD = (
