@@ -56,7 +56,7 @@ def client_side(
     family = family_of(config)
     model = skeleton(config, causal, attn_implementation)
     base = cast(PreTrainedModel, model.base_model)
-    layers, middle = list(base.get_submodule(family.layers).children()), cut.middle(config.num_hidden_layers)
+    layers, middle = list(cast(nn.ModuleList, base.get_submodule(family.layers))), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
     slot = TrunkSlot(family, types[cut.k] if types else None)
     below = {str(index): layers[index] for index in range(cut.k)}
@@ -91,7 +91,7 @@ def server_side(
     config = read_config(folder)
     family = family_of(config)
     base = skeleton(config, False, attn_implementation)
-    layers, middle = list(base.get_submodule(family.layers).children()), cut.middle(config.num_hidden_layers)
+    layers, middle = list(cast(nn.ModuleList, base.get_submodule(family.layers))), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
     own_types = types and types[middle.start : middle.stop]
     put_layers(base, family.layers, {str(index): layers[index] for index in middle}, own_types)
