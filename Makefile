@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-slow compose-test faults bench lint clean
 
@@ -18,8 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## train five clients on the sample set, then recommend (two and a half minutes on two cores)
 	$(VENV)/bin/fellrec demo
 
-test: setup ## all tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+test: setup ## all tests, two at a time
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup ## long tables, a hundred rounds, a capture, the browser, and the pages' commands in Flower itself
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m slow
@@ -33,9 +34,10 @@ faults: setup ## real processes on loopback, killed at each phase of a round (ha
 bench: setup ## benchmarks in their quick form, a minute each
 	@for name in split_step batching transport cut_cost recovery sessions hostile poison recommend epsilon start_up; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
-lint: setup ## style
+lint: setup ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -27,7 +27,7 @@ class FellrecError(Exception):
         remedy = f" ({self.hint})" if self.hint else ""
         return f"[{self.code}] {self.message}{remedy}"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[FellrecError], tuple[str, ...]]:
         return type(self), (self.message, self.hint)
 
 

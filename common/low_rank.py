@@ -62,8 +62,8 @@ def pairs(adapter: Mapping[str, Tensor]) -> list[Pair]:
     for name in adapter:
         found = _lora_name(name)
         if found:
-            named = found["adapter"] not in (None, "default")
-            layer = f"{found['layer'] or ''}:{found['adapter']}" if named else found["layer"] or ""
+            own = found["adapter"] not in (None, "default")
+            layer = f"{found['layer'] or ''}:{found['adapter']}" if own else found["layer"] or ""
             factors.setdefault(layer, {})[found["factor"]] = name
     result = []
     for layer, named in sorted(factors.items()):

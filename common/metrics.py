@@ -23,7 +23,7 @@ METRICS = tuple(f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFF
 
 
 def ranks(
-    scores: NDArray | torch.Tensor, targets: Sequence[ArrayLike], seen: Sequence[ArrayLike]
+    scores: NDArray[np.floating] | torch.Tensor, targets: Sequence[ArrayLike], seen: Sequence[ArrayLike]
 ) -> list[NDArray[np.int64]]:
     """The ranks, from 1, of each user's targets among the items that the user has not seen.
 
@@ -171,7 +171,7 @@ def balance(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _as_table(scores: NDArray | torch.Tensor) -> NDArray:
+def _as_table(scores: NDArray[np.floating] | torch.Tensor) -> NDArray[np.floating]:
     if isinstance(scores, torch.Tensor):
         scores = scores.detach().cpu()
         scores = (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()

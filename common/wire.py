@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor
 
-from common.errors import SplitError
+from common.errors import FellrecError, SplitError
 from common.line import line
 from common.pb import split_pb2 as pb
 
@@ -67,7 +68,7 @@ class Refused(SplitError):
         super().__init__(line(message), line(hint))
         self.status = status
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[FellrecError], tuple[str, ...]]:
         return type(self), (self.message, self.hint, self.status)
 
 
@@ -79,9 +80,9 @@ class Codec(StrEnum):
     INT8 = "int8"
 
     @property
-    def number(self) -> int:
+    def number(self) -> pb.Codec:
         """The value in the protocol."""
-        return pb.Codec.Value(f"CODEC_{self.name}")
+        return cast("pb.Codec", pb.Codec.Value(f"CODEC_{self.name}"))
 
     @classmethod
     def of(cls, number: int) -> Codec:
@@ -197,7 +198,7 @@ class Inbox:
         self.buffers = [torch.empty(tensor.nbytes, dtype=torch.uint8) for tensor in head.tensors]
         self.nbytes = sum(tensor.nbytes for tensor in head.tensors)
         self.filled = 0
-        self._views = [memoryview(buffer.numpy()) for buffer in self.buffers]
+        self._views = [buffer.numpy().data for buffer in self.buffers]
         if head.inline:
             self.add(memoryview(head.inline))
 
@@ -237,14 +238,14 @@ class Inbox:
         Refused : a value is not finite.
         """
         return [
-            decode(buffer, Codec.of(tensor.codec), *tensor.shape, dtype)
+            decode(buffer, Codec.of(tensor.codec), tensor.shape[0], tensor.shape[1], dtype)
             for tensor, buffer in zip(self.announced, self.buffers, strict=True)
         ]
 
 
 def frames(head: pb.Frame, payloads: Sequence[Tensor] = ()) -> Iterator[bytes]:
     """The messages of a stream: a request or reply with its payloads (uint8), inside it or in chunks."""
-    views = [memoryview(payload.numpy()) for payload in payloads]
+    views = [payload.numpy().data for payload in payloads]
     if views and sum(map(len, views)) <= INLINE_BYTES:
         getattr(head, head.WhichOneof("part")).inline = b"".join(views)
         views = []

@@ -11,7 +11,8 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.errors import ConfigError
@@ -19,6 +20,8 @@ from common.errors import ConfigError
 BACKDATED = timedelta(minutes=5)
 """Certificates begin a little before they are made: the clocks of the machines that read them differ."""
 AUTHORITY_DAYS = 3650
+AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+"""Kinds of keys that sign with SHA-256."""
 Purpose = Literal["server", "client"]
 PURPOSES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -28,7 +31,7 @@ class Authority:
     """Signs certificates for the servers and the nodes of one federation."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: AuthorityKey
 
     @classmethod
     def create(cls, name: str) -> Authority:
@@ -42,7 +45,8 @@ class Authority:
 
         Raises
         ------
-        ConfigError : one of them is missing or cannot be read, or they do not belong together.
+        ConfigError : one of them is missing or cannot be read, the key is of a kind that signs otherwise, or they do not
+            belong together.
         """
         try:
             found = x509.load_pem_x509_certificate(certificate.read_bytes())
@@ -51,6 +55,8 @@ class Authority:
             raise ConfigError(
                 f"the authority {str(key)!r} cannot be read: {error}", "bring its folder back from where it is kept"
             ) from error
+        if not isinstance(private, AuthorityKey):
+            raise ConfigError(f"{str(key)!r} is neither an elliptic curve's key nor RSA's", "sign with one of these")
         if found.public_key() != private.public_key():
             raise ConfigError(f"{str(key)!r} is not the key of {str(certificate)!r}", "bring back the pair")
         return cls(found, private)
@@ -61,7 +67,7 @@ class Authority:
         return Authority(_authority_certificate(str(name), self.key), self.key)
 
     def issue(
-        self, name: str, public_key: ec.EllipticCurvePublicKey, purpose: Purpose, hosts: Sequence[str], days: float
+        self, name: str, public_key: CertificatePublicKeyTypes, purpose: Purpose, hosts: Sequence[str], days: float
     ) -> x509.Certificate:
         """A certificate for ``name``; it ends with the authority's at the latest.
 
@@ -95,7 +101,7 @@ def renewed(authority: Authority, old: x509.Certificate, days: float) -> x509.Ce
     return authority.issue(str(common), old.public_key(), purpose, hosts, days)
 
 
-def pem(thing: x509.Certificate | ec.EllipticCurvePrivateKey) -> bytes:
+def pem(thing: x509.Certificate | AuthorityKey) -> bytes:
     """A certificate, or a private key without a pass phrase (PKCS 8), as PEM."""
     if isinstance(thing, x509.Certificate):
         return thing.public_bytes(serialization.Encoding.PEM)
@@ -114,7 +120,7 @@ def supernode_key() -> tuple[bytes, bytes]:
     return private, public + b"\n"
 
 
-def _authority_certificate(name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _authority_certificate(name: str, key: AuthorityKey) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return (
         _builder(name, subject, key.public_key())
@@ -125,7 +131,7 @@ def _authority_certificate(name: str, key: ec.EllipticCurvePrivateKey) -> x509.C
     )
 
 
-def _builder(name: str, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(name: str, issuer: x509.Name, public_key: CertificatePublicKeyTypes) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))

@@ -81,7 +81,7 @@ def distil(
         raise ConfigError(f"{str(folder)!r} is there already", "choose another name, or delete it")
     student = ClickModel(shape_for(log, own.width, own.layers, own.item_ids), derive(own.seed, "student"))
     if own.item_ids:
-        torch.nn.init.zeros_(student.item_embeddings[ITEM_ID].weight)
+        torch.nn.init.zeros_(student.item_embeddings[ITEM_ID].get_parameter("weight"))
     sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in (teacher.model, student)]
     if sizes[1] > LARGEST * sizes[0]:
         raise ConfigError(

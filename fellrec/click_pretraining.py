@@ -130,7 +130,7 @@ def pretrain_clicks(
     opened, fingerprints = open_rows(log, settings.open_share, settings.division, settings.item_ids)
     if settings.item_ids:
         # an item that no open user met has no say, rather than a random one
-        torch.nn.init.zeros_(model.item_embeddings[ITEM_ID].weight)
+        torch.nn.init.zeros_(model.item_embeddings[ITEM_ID].get_parameter("weight"))
     best = fit(model, opened, settings, lambda batch: click_loss(model(batch.users, batch.items), batch.clicks), told)
     record = {
         "digest": digest,
@@ -170,9 +170,8 @@ def fit(
     table = f"item_embeddings.{ITEM_ID}.weight"
     ids = [p for name, p in model.named_parameters() if name == table]
     others = [p for name, p in model.named_parameters() if name != table]
-    optimiser = torch.optim.Adam(
-        [{"params": others}, {"params": ids, "lr": ID_PACE * settings.learning_rate}], lr=settings.learning_rate
-    )
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": ids, "lr": ID_PACE * settings.learning_rate}]
+    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
     order = torch.Generator().manual_seed(derive(settings.seed, "batches"))
     train, best, state, epoch = rows[Part.TRAIN], -1.0, copy.deepcopy(model.state_dict()), 0
     for number in range(1, settings.epochs + 1):

@@ -241,7 +241,7 @@ def _against(ours: Mapping[int, Mapping[str, Any]], theirs: Mapping[int, Mapping
     return found
 
 
-def _references(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> dict[str, dict[int, dict[str, Any]]]:
+def _references(found: dict[str, dict[int, dict[str, Any]]]) -> dict[str, dict[int, dict[str, Any]]]:
     """Baselines that every run measures beside itself, in a result's form: of each seed, those of its first variant."""
     references: dict[str, dict[int, dict[str, Any]]] = {}
     for results in reversed(found.values()):

@@ -13,7 +13,7 @@ import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -139,7 +139,7 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
         save_file(paths, folder / "gated.safetensors")
         (folder / "gated.json").write_text(json.dumps(_gated(recommender.backbone)) + "\n", encoding="utf-8")
     else:
-        _save_lora(recommender.backbone, config, folder)
+        _save_lora(cast(PeftModel, recommender.backbone), config, folder)
     recommender.tokenizer.save_pretrained(folder)
     if head:
         save_file(head, folder / "projection.safetensors")
@@ -160,18 +160,18 @@ def _save_lora(backbone: PeftModel, config: RunConfig, folder: Path) -> None:
     settings.task_type = "CAUSAL_LM" if causal(config.model) else "FEATURE_EXTRACTION"
     settings.inference_mode = True
     # PEFT would look on the hub whether the vocabulary was changed
-    backbone.save_pretrained(folder, save_embedding_layers=False)
+    backbone.save_pretrained(str(folder), save_embedding_layers=False)
     # PEFT put the path of this machine's copy there
     settings.base_model_name_or_path = base_name(config.model.name)
-    settings.save_pretrained(folder)
+    settings.save_pretrained(str(folder))
 
 
 def _check(folder: Path, config: RunConfig, expected: list[Tensor], ids: list[list[int]]) -> float:
     """Loads the folder as anybody would; returns how far it moves what the base model says."""
     base, tokenizer = _base(config), load_tokenizer(folder)
-    if (found := _tokenised(tokenizer)) != ids:
+    if (read := _tokenised(tokenizer)) != ids:
         raise ModelError(
-            f"the exported tokenizer reads the probes as {found!r}, the run's as {ids!r}",
+            f"the exported tokenizer reads the probes as {read!r}, the run's as {ids!r}",
             "nothing was written; please open an issue with the versions in result.json",
         )
     start = _probed(base, tokenizer)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+from transformers import PreTrainedConfig
 
 from common.config import RunConfig
 from common.recommenders.encoder import EncoderRecommender
 from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.recommender import Recommender
 
 SETTINGS, ITEMS = "recommender.json", "items.safetensors"
 KEY, VALUE = " {}:", " {}"
@@ -23,7 +26,7 @@ def encoded_by(config: RunConfig) -> str:
     return "file" if config.train.freeze_items_from else "adapter"
 
 
-def export_settings(recommender: EncoderRecommender | GenerativeRecommender, config: RunConfig) -> dict[str, Any]:
+def export_settings(recommender: Recommender, config: RunConfig) -> dict[str, Any]:
     """All that the scores depend on but weights and tokenizer, ready for JSON; ids are the exported tokenizer's."""
     model, items = config.model, {"encoded_by": encoded_by(config)}
     if items["encoded_by"] == "file":
@@ -35,11 +38,12 @@ def export_settings(recommender: EncoderRecommender | GenerativeRecommender, con
     }  # fmt: skip
     if isinstance(recommender, EncoderRecommender):
         return told | _of_encoder(recommender, config)
-    return told | _of_generative(recommender, config)
+    return told | _of_generative(cast(GenerativeRecommender, recommender), config)
 
 
 def _of_encoder(recommender: EncoderRecommender, config: RunConfig) -> dict[str, Any]:
-    model, special, kind = config.model, recommender.special, recommender.backbone.config.model_type
+    model, special = config.model, recommender.special
+    kind = cast(PreTrainedConfig, recommender.backbone.config).model_type
     return {
         "text": {"key": KEY, "value": VALUE, "order": "newest item first"},
         "item_tokens": model.item_tokens, "before": special.before, "after": special.after, "pad": special.pad,

@@ -24,7 +24,9 @@ import httpx
 from common.config import Value
 from common.errors import RunError
 from common.home import home
+from common.version import VERSION
 from fellrec import supervisor
+from fellrec.flower_app import SHIPPED
 from server_app.result import commit
 
 START_WITHIN = 60.0
@@ -79,7 +81,7 @@ def own_superlink() -> Iterator[Flower]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FELLREC_HOME": str(home()),
-        "FELLREC_COMMIT": commit() or "",
+        "FELLREC_COMMIT": revision(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     log = folder / "superlink.log"
@@ -112,6 +114,12 @@ def _wait_until_up(process: subprocess.Popen[str], port: int, log: Path) -> None
     )
 
 
+def revision() -> str:
+    """The checkout's commit or, where a wheel is installed, the release's tag; '' where neither is known."""
+    # git would name the commit of whatever repository the wheel's environment lies in
+    return f"v{VERSION}" if SHIPPED.is_dir() else commit() or ""
+
+
 def write_settings(path: Path, settings: Mapping[str, Value]) -> Path:
     """Writes settings as ``flwr run --run-config`` reads them; returns the path."""
     path.write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in settings.items()), encoding="utf-8")
@@ -135,7 +143,8 @@ def tool(name: str) -> str:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _toml(value: Value) -> str:

@@ -42,7 +42,7 @@ class LazyCommand(click.Command):
             group.add_typer(found, name=self.name)
         else:
             group.command(self.name, cls=PlainCommand)(found)
-        command = typer.main.get_group(group).commands[self.name]
+        command = typer.main.get_group(group).commands[str(self.name)]
         if isinstance(command, click.Group):
             for inner in command.commands.values():
                 inner.short_help = first_line(inner)

@@ -115,7 +115,8 @@ def _share(pace: Pace, steps: int, seconds: float) -> float:
 
 def _optimisers(model: PreTrainedModel, learning_rate: float) -> list[Optimizer]:
     """Muon (Jordan et al., 2024) for the layers' matrices, AdamW for embeddings and norms: fewer steps than AdamW alone."""
-    layers = {id(parameter) for parameter in model.base_model.layers.parameters() if parameter.ndim == 2}
+    blocks = model.base_model.get_submodule("layers")
+    layers = {id(parameter) for parameter in blocks.parameters() if parameter.ndim == 2}
     matrices = [parameter for parameter in model.parameters() if id(parameter) in layers]
     others = [parameter for parameter in model.parameters() if id(parameter) not in layers]
     return [

@@ -32,7 +32,7 @@ def take_up(path: Path, model: nn.Module, optimisers: Sequence[Optimizer]) -> di
     """Put the state of ``path`` into the model and its optimisers; its counters, or None where there is none to read."""
     try:
         with safe_open(path, framework="pt") as opened:
-            counters = json.loads(opened.metadata()[COUNTERS])
+            counters: dict[str, float] = json.loads(opened.metadata()[COUNTERS])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -77,7 +78,7 @@ def pretrain(
     settings: PretrainSettings,
     folder: Path,
     told: Callable[[Learning], None] = lambda _: None,
-) -> dict:
+) -> dict[str, Any]:
     """Learn a language model from the text of ``catalogues`` and keep it in ``folder``, in the hub's own form.
 
     A folder that was made from the same text with the same settings stays as it is; an interrupted call is taken up where
@@ -125,7 +126,7 @@ def pretrain(
     return record | {"made": True}
 
 
-def read_record(folder: Path) -> dict:
+def read_record(folder: Path) -> dict[str, Any]:
     """What a pre-trained folder says of itself; raises ModelError where it says nothing."""
     return read_json(
         folder / RECORD, ModelError, f"{str(folder)!r} is no model that fellrec pre-trained: choose another name"
@@ -146,6 +147,10 @@ def _texts(corpus: Corpus, template: Template) -> Iterator[str]:
         yield from (template.head, template.between, template.tail, template.end)
 
 
+def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    return cast(int, tokenizer.convert_tokens_to_ids(token))
+
+
 def _shape(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer),
@@ -156,8 +161,8 @@ def _shape(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Ll
         num_key_value_heads=settings.heads,
         max_position_embeddings=4 * settings.context,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
-        bos_token_id=tokenizer.convert_tokens_to_ids(BOS),
-        eos_token_id=tokenizer.convert_tokens_to_ids(EOS),
+        pad_token_id=_id(tokenizer, PAD),
+        bos_token_id=_id(tokenizer, BOS),
+        eos_token_id=_id(tokenizer, EOS),
         dtype="float32",
     )

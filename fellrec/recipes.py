@@ -10,9 +10,7 @@ from typing import Any
 
 from common.config import RunConfig, Value, from_flat
 from common.errors import ConfigError
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-"""Where the app stands: the folder with ``pyproject.toml`` and ``recipes/``."""
+from fellrec.flower_app import root
 
 
 def read_recipe(name: str) -> dict[str, Value]:
@@ -22,7 +20,7 @@ def read_recipe(name: str) -> dict[str, Value]:
     ------
     ConfigError : there is no such recipe, or it is no TOML.
     """
-    own = CHECKOUT / "recipes"
+    own = root() / "recipes"
     known = own / f"{name}.toml"
     path = known if known.is_file() else Path(name).expanduser()
     names = ", ".join(sorted(file.stem for file in own.glob("*.toml")))

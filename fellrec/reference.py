@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
-from common.config import RunConfig, Section
+from common.config import RunConfig
+from common.section import Section
 
 
 def reference() -> str:

@@ -38,7 +38,7 @@ from common.run_folder import RunFolder
 from common.table import result_table
 from fellrec import supervisor
 from fellrec.flower import Flower, own_superlink
-from fellrec.recipes import CHECKOUT
+from fellrec.flower_app import app_folder
 from server_app.progress import NAMES, who
 
 
@@ -66,9 +66,9 @@ def simulate(
     name = new_name(config)
     path = runs_home(config.home) / name
     began = time.time()
-    with nullcontext(flower) if flower else own_superlink() as running:
+    with nullcontext(flower) if flower else own_superlink() as running, app_folder() as app:
         console.print("starting Flower's simulation engine")
-        process = running.run(CHECKOUT, {**settings, "run-name": name}, nodes, cpus)
+        process = running.run(app, {**settings, "run-name": name}, nodes, cpus)
         try:
             tail = _kept_tail(process)
             with nullcontext(listen) if listen else _bar(config, console) as tell:

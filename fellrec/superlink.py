@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.config import LOOPBACK, Value
 from common.errors import ConfigError, RunError
 from fellrec import supervisor
 from fellrec.flower import CONNECTION, tool, write_settings
-from fellrec.recipes import CHECKOUT
+from fellrec.flower_app import app_folder
 
 ANSWER_WITHIN = 120.0
 """Seconds that one of Flower's commands may take."""
@@ -74,7 +75,7 @@ class SuperLink:
     folder: Path
 
     def start(self, settings: Mapping[str, Value]) -> str:
-        """Starts a run of this checkout's app; returns Flower's number of it.
+        """Starts a run of the app that is installed here; returns Flower's number of it.
 
         Raises
         ------
@@ -82,7 +83,8 @@ class SuperLink:
         """
         recipe = write_settings(self.folder / "settings.toml", settings)
         federation = ["--federation", self.federation] if self.federation else []
-        answer = self._ask("run", str(CHECKOUT), self.name, "--run-config", str(recipe), *federation)
+        with app_folder() as app:
+            answer = self._ask("run", str(app), self.name, "--run-config", str(recipe), *federation)
         return str(answer["run-id"])
 
     def state(self, run: str) -> RunState:
@@ -102,22 +104,22 @@ class SuperLink:
         command = [tool("flwr"), "log", run, self.name, "--stream"]
         return supervisor.start(command, self.folder, self.environment, subprocess.PIPE, subprocess.DEVNULL)
 
-    def _ask(self, *words: str) -> dict:
+    def _ask(self, *words: str) -> dict[str, Any]:
         command = [tool("flwr"), *words, "--format", "json"]
         try:
             done = subprocess.run(
                 command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=ANSWER_WITHIN
             )
-            answer = json.loads(done.stdout)
+            answer: dict[str, Any] = json.loads(done.stdout)
         except subprocess.TimeoutExpired:
             raise OutOfReach(f"the SuperLink {self.name!r} did not answer within {ANSWER_WITHIN:g} s") from None
         except ValueError:
             said = "\n".join([*done.stdout.splitlines(), *done.stderr.splitlines()][-8:])
             raise OutOfReach(f"`flwr {words[0]}` said nothing that can be read", said) from None
         if not answer.get("success"):
-            said = str(answer.get("error-message", "")).strip().splitlines()
+            why = str(answer.get("error-message", "")).strip().splitlines()
             raise OutOfReach(
-                f"the SuperLink {self.name!r} did not do `flwr {words[0]}`: {' '.join(said[-3:])}",
+                f"the SuperLink {self.name!r} did not do `flwr {words[0]}`: {' '.join(why[-3:])}",
                 "see whether it runs, and whether this machine reaches it",
             )
         return answer

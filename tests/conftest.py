@@ -13,6 +13,19 @@ from flwr.supercore.task_identity import TaskIdentity
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers are dealt whole files, as their fixtures are made once, the longest first; what starts Flower is one group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    long = {_group(item) for item in items if item.get_closest_marker("live")}
+    items.sort(key=lambda item: _group(item) not in long)
+
+
+def _group(item: pytest.Item) -> str:
+    return next(item.iter_markers("xdist_group")).args[0]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _flower_identity() -> None:
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1

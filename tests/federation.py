@@ -112,7 +112,7 @@ def tiny_settings(home: Path, **overrides: object) -> dict:
         "split.on": False,
         "train.examples": 8,
         "train.batch-size": 4,
-        "federation.timeout": 5.0,
+        "federation.timeout": 60.0,
         "federation.nodes-timeout": 5.0,
         **{key.replace("__", ".").replace("_", "-"): value for key, value in overrides.items()},
     }

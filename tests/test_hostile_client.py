@@ -102,7 +102,7 @@ def test_a_measurement_out_of_its_range_is_left_out_of_the_result(fellrec_home: 
 @pytest.mark.parametrize("split", [False, True])
 def test_a_large_update_leaves_no_trace_in_the_others(fellrec_home: Path, strategy: str, split: bool) -> None:
     """Under the split the hosted part was trained on the server; the client's own part gives it away."""
-    chosen = {"strategy__name": strategy, "split__on": split, "federation__timeout": 2.0, "model__lora_rank": 2}
+    chosen = {"strategy__name": strategy, "split__on": split, "federation__timeout": 4.0, "model__lora_rank": 2}
     faults = {"large": sends(lambda tensor: tensor * 1e4), "silent": silent}
     for name, fault in faults.items():
         federate(tiny_settings(fellrec_home, run_name=name, **chosen), faults={(HOSTILE, n): fault for n in (1, 2)})

@@ -13,6 +13,8 @@ from fellrec.flower import write_settings
 from tests.federation import federate, tiny_settings
 from tests.interrupted import Interrupted
 
+pytestmark = pytest.mark.xdist_group("flower")
+
 
 @pytest.mark.live
 def test_a_comparison_that_is_interrupted_leaves_no_process_and_keeps_what_is_done(fellrec_home: Path) -> None:

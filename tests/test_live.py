@@ -16,6 +16,7 @@ from common.run_folder import RunFolder
 from fellrec.flower import own_superlink
 from tests.federation import federate, tiny_settings
 
+pytestmark = pytest.mark.xdist_group("flower")
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULT_KEYS = {
     "run": {"id", "commit", "created", "recipe", "seed", "strategy", "recommender", "model", "versions", "rounds", "clients",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from common.version import VERSION
 from fellrec.trackers import TRACKERS
@@ -49,3 +50,16 @@ def test_every_dependency_is_left_alone_by_uv() -> None:
     left_alone = {line.split(" ;")[0] for line in project["tool"]["uv"]["override-dependencies"]}
     wanted = {re.split(r"[<>=\[ ]", one)[0] for one in project["project"]["dependencies"]}
     assert wanted <= left_alone, wanted - left_alone
+
+
+def test_the_tested_versions_are_among_those_that_are_asked_for() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    lines = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    asked = [Requirement(one) for one in project["project"]["dependencies"]]
+    asked += [Requirement(one) for one in project["project"]["optional-dependencies"]["dev"]]
+    assert {one.name for one in asked} <= {name.lower() for name in pinned}
+    for one in asked:
+        version = next(version for name, version in pinned.items() if name.lower() == one.name)
+        assert one.specifier.contains(version), (str(one), version)
+    assert project["tool"]["flwr"]["app"]["flwr-version-target"] == pinned["flwr"]

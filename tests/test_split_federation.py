@@ -80,7 +80,7 @@ def test_the_mixed_hosted_part_is_what_the_next_round_starts_from(fellrec_home: 
 def test_a_client_that_is_left_out_leaves_no_trace_in_its_hosted_adapter(fellrec_home: Path, fault) -> None:
     """Its next round starts where the last one did, as in the run without the split."""
     for on in (False, True):
-        settings = tiny_settings(fellrec_home, split__on=on, run_name=f"fault-{on}", federation__timeout=2.0)
+        settings = tiny_settings(fellrec_home, split__on=on, run_name=f"fault-{on}", federation__timeout=6.0)
         federate(settings, faults={("toy-1", 1): fault})
         assert [event["clients"] for event in events(fellrec_home, "rejected", f"fault-{on}")] == [["toy-1"]]
     whole, split = adapters(fellrec_home, "fault-False"), adapters(fellrec_home, "fault-True")

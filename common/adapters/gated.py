@@ -68,7 +68,8 @@ class LowRank(nn.Module):
             self.lora_B.weight.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * self.lora_B(self.lora_A(x))
+        low: Tensor = self.lora_B(self.lora_A(x))
+        return self.scale * low
 
 
 class Gate(nn.Module):
@@ -87,7 +88,8 @@ class Gate(nn.Module):
             self.paths.bias[0] = math.log(share / (1 - share) * (paths - 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.paths(torch.relu(self.hidden(x))).softmax(dim=-1)
+        paths: Tensor = self.paths(torch.relu(self.hidden(x)))
+        return paths.softmax(dim=-1)
 
 
 class GatedLinear(nn.Module):
@@ -134,7 +136,8 @@ class GatedLinear(nn.Module):
         paths += [group(x) for group in self.groups.values()]
         if self.gate is None:
             return torch.stack(paths).sum(dim=0)
-        return (torch.stack(paths, dim=-1) @ self.gate(x).unsqueeze(-1)).squeeze(-1)
+        weights: Tensor = self.gate(x)
+        return (torch.stack(paths, dim=-1) @ weights.unsqueeze(-1)).squeeze(-1)
 
 
 def add_gated(
@@ -158,6 +161,7 @@ def add_gated(
 def _widths(linear: nn.Module, name: str) -> tuple[int, int]:
     if isinstance(linear, Conv1D):
         return linear.nx, linear.nf
-    if isinstance(getattr(linear, "in_features", None), int) and isinstance(getattr(linear, "out_features", None), int):
-        return linear.in_features, linear.out_features
+    inputs, outputs = getattr(linear, "in_features", None), getattr(linear, "out_features", None)
+    if isinstance(inputs, int) and isinstance(outputs, int):
+        return inputs, outputs
     raise ModelError(f"layer {name!r} is a {type(linear).__name__}, no linear layer", "adapt linear layers only")

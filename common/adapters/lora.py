@@ -59,8 +59,9 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
     """
     targets = [name.strip() for name in settings.targets.split(",") if name.strip()]
     config = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout,
+        r=settings.rank, lora_dropout=settings.dropout,
         target_modules=targets or None, modules_to_save=list(also) or None, init_lora_weights=True,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # PEFT divides it, whole or not
     )  # fmt: skip
     linear = _linear_layers(without_dropout(backbone))
     unknown = [name for name in targets if name not in linear]
@@ -77,7 +78,8 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_A." in name:
-                parameter.copy_(initial_a(name.replace(".default.", "."), *parameter.shape, seed))
+                rank, inputs = parameter.shape
+                parameter.copy_(initial_a(name.replace(".default.", "."), rank, inputs, seed))
     return model
 
 

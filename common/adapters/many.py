@@ -54,4 +54,5 @@ def run(model: nn.Module, stacked: Mapping[str, Tensor], *inputs: Tensor) -> Ten
     if len(sizes) > 1:
         raise ModelError(f"stacked tensors and inputs are for {sorted(sizes)!r} clients", "give one row to each client")
     one = vmap(lambda state, *given: functional_call(model, state, given), randomness="different")
-    return one(dict(stacked), *inputs)
+    outputs: Tensor = one(dict(stacked), *inputs)
+    return outputs

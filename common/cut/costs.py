@@ -39,7 +39,7 @@ def cost(
     cut.check(config)
     counts = {"client": 0, "server": 0}
     whole = skeleton(config, causal)
-    if model is not config:
+    if not isinstance(model, PreTrainedConfig):
         settle_ties(whole, model)
     for name, parameter in whole.named_parameters():
         counts[owner(name, cut, config)] += parameter.numel()

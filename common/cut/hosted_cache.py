@@ -57,8 +57,12 @@ class HostedLayer(CacheLayerMixin):
     is_croppable = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self.rows = 0
+        self._order: Tensor | None = None
+        self._dropped = 0
+        self._trunk: Callable[..., Tensor] | None = None
+        self._sequence: Sequence | None = None
         self._forget()
 
     def extend(
@@ -149,10 +153,8 @@ class HostedLayer(CacheLayerMixin):
     def _forget(self) -> None:
         self.history = History()
         self.cumulative_length, self.is_initialized = 0, False
-        self._order: Tensor | None = None
-        self._dropped = 0
-        self._trunk: Callable[..., Tensor] | None = None
-        self._sequence: Sequence | None = None
+        self._order, self._dropped = None, 0
+        self._trunk = self._sequence = None
 
 
 class HostedFullLayer(HostedLayer, DynamicLayer):
@@ -199,8 +201,8 @@ def hosted_layer(cache: Cache, place: int) -> HostedLayer:
         )
     if found.get_seq_length():
         raise ModelError("the cache holds keys in the hosted layers' place", "give an empty cache, or this model's own")
-    cache.layers[place] = adopt(found)
-    return cache.layers[place]
+    adopted = cache.layers[place] = adopt(found)
+    return adopted
 
 
 def adopt(layer: CacheLayerMixin) -> HostedLayer:

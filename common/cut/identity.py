@@ -9,6 +9,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.cut.tensors import stored_tensors, tensor_digest
 from common.cut.weights import tensor_files
@@ -55,7 +56,7 @@ def _hash(files: dict[str, Path]) -> dict[str, str]:
     }
 
 
-def _recall(memory: Path, stamps: list) -> dict[str, str] | None:
+def _recall(memory: Path, stamps: list[Any]) -> dict[str, str] | None:
     try:
         kept = json.loads(memory.read_text(encoding="utf-8"))
         return kept["tensors"] if kept["files"] == stamps else None
@@ -63,7 +64,7 @@ def _recall(memory: Path, stamps: list) -> dict[str, str] | None:
         return None
 
 
-def _remember(memory: Path, entry: dict) -> None:
+def _remember(memory: Path, entry: dict[str, Any]) -> None:
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=memory.parent, suffix=".tmp")

@@ -38,4 +38,4 @@ def put_layers(base: PreTrainedModel, path: str, layers: dict[str, nn.Module], t
     for place, layer in enumerate(layers.values()):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = place
+                module.layer_idx = place  # type: ignore[assignment]  # torch knows tensors and modules only

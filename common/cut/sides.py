@@ -9,6 +9,7 @@ whole model whose middle layers are frozen and that uses a cache where this one 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -54,8 +55,8 @@ def client_side(
     config = read_config(folder)
     family = family_of(config)
     model = skeleton(config, causal, attn_implementation)
-    base = model.base_model
-    layers, middle = list(base.get_submodule(family.layers)), cut.middle(config.num_hidden_layers)
+    base = cast(PreTrainedModel, model.base_model)
+    layers, middle = list(cast(nn.ModuleList, base.get_submodule(family.layers))), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
     slot = TrunkSlot(family, types[cut.k] if types else None)
     below = {str(index): layers[index] for index in range(cut.k)}
@@ -69,7 +70,8 @@ def client_side(
         model.generation_config.use_cache = True
     watch_calls(base)
     slot.connect(trunk)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def server_side(
@@ -89,7 +91,7 @@ def server_side(
     config = read_config(folder)
     family = family_of(config)
     base = skeleton(config, False, attn_implementation)
-    layers, middle = list(base.get_submodule(family.layers)), cut.middle(config.num_hidden_layers)
+    layers, middle = list(cast(nn.ModuleList, base.get_submodule(family.layers))), cut.middle(config.num_hidden_layers)
     types = getattr(config, "layer_types", None)
     own_types = types and types[middle.start : middle.stop]
     put_layers(base, family.layers, {str(index): layers[index] for index in middle}, own_types)
@@ -102,7 +104,8 @@ def server_side(
             base.set_submodule(path, replacement)
     trunk = ServerTrunk(base, family)
     _load(trunk, folder, "server", cut, config, False, dtype)
-    return without_dropout(trunk).requires_grad_(False).eval()
+    without_dropout(trunk)
+    return trunk.requires_grad_(False).eval()
 
 
 def _load(

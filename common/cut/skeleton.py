@@ -30,7 +30,8 @@ def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | 
         with _EmptyOnMeta():
             maker = AutoModelForCausalLM if causal else AutoModel
             # a copy: a side writes its own layers into its configuration
-            model = maker.from_config(copy.deepcopy(config), dtype=torch.float32, **chosen)
+            made = maker.from_config(copy.deepcopy(config), dtype=torch.float32, **chosen)  # type: ignore[no-untyped-call]
+            model: PreTrainedModel = made
     except (ValueError, ImportError) as error:
         raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
     without_pooler(model)
@@ -41,7 +42,7 @@ def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | 
 def without_pooler(model: nn.Module) -> nn.Module:
     """The model itself, less the pooler that encoders put behind their hidden states, where it has one."""
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        model.register_module("pooler", None)
     return model
 
 
@@ -52,6 +53,8 @@ class _EmptyOnMeta(TorchFunctionMode):
     real: they are in no checkpoint. Unlike accelerate's ``init_empty_weights``, it holds for the current thread only.
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = {**(kwargs or {}), "device": "meta"} if func is torch.empty else kwargs or {}
         return func(*args, **kwargs)

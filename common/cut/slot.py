@@ -108,7 +108,7 @@ def watch_calls(base: nn.Module) -> None:
     base.register_forward_hook(_leave, always_call=True)
 
 
-def _enter(base: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+def _enter(base: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     given = inspect.signature(base.forward).bind_partial(*args, **kwargs).arguments
     given |= given.pop("kwargs", {})
     tokens = given.get("input_ids") if given.get("input_ids") is not None else given.get("inputs_embeds")
@@ -121,7 +121,7 @@ def _enter(base: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
     _CALLS.set((*_CALLS.get(), batch))
 
 
-def _leave(base: nn.Module, args: tuple, output: Any) -> None:
+def _leave(base: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     _CALLS.set(_CALLS.get()[:-1])
 
 

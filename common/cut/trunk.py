@@ -57,11 +57,12 @@ class ServerTrunk(nn.Module):
         hidden : [B,T,H], floating point. attention_mask : [B,T], integers. position_ids : [B,T] or [1,T], integers.
         cache : from :meth:`new_cache`; grows by T columns. The mask is that of all its columns then.
         """
-        more = {"position_ids": position_ids} if self.family.reads_positions else {}
+        more: dict[str, Any] = {"position_ids": position_ids} if self.family.reads_positions else {}
         if cache is not None:
             more |= {"past_key_values": cache, "use_cache": True}
         base = getattr(self, self.family.prefix)
-        return base(inputs_embeds=hidden, attention_mask=attention_mask, **more).last_hidden_state
+        after: Tensor = base(inputs_embeds=hidden, attention_mask=attention_mask, **more).last_hidden_state
+        return after
 
     @property
     def generates(self) -> bool:
@@ -81,10 +82,13 @@ class ServerTrunk(nn.Module):
 
     def cache_bytes(self, rows: int, columns: int) -> int:
         """Memory that a cache takes at most while it grows to this size: one layer is held twice then."""
-        heads = getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
-        width = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
+        heads: int = getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
+        width: int = (
+            getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
+        )
         itemsize = next(self.parameters()).dtype.itemsize
-        return (self.config.num_hidden_layers + 1) * 2 * rows * columns * heads * width * itemsize
+        layers: int = self.config.num_hidden_layers
+        return (layers + 1) * 2 * rows * columns * heads * width * itemsize
 
     def sequence(self) -> CachedSequence:
         """For a client's model in the same process."""
@@ -102,14 +106,16 @@ class CachedSequence:
         self, hidden: Tensor, mask: Tensor | None, positions: Tensor | None, change: Change, history: History
     ) -> Tensor:
         """See :class:`~common.cut.hosted_cache.Sequence`."""
-        held = 0 if self._cache is None else self._cache.get_seq_length()
+        cache = self._cache
         # a sliding window has lost what lies before the dropped columns
-        if change.past and held == change.past and not change.dropped:
+        if cache is not None and change.past and cache.get_seq_length() == change.past and not change.dropped:
             if change.order is not None:
-                self._cache.reorder_cache(change.order)
-            return self._trunk(hidden, mask, positions, self._cache)
+                cache.reorder_cache(change.order.long())  # type: ignore[arg-type]  # torch makes no LongTensor
+            following: Tensor = self._trunk(hidden, mask, positions, cache)
+            return following
         self._cache = self._trunk.new_cache()
         everything = history.copy()
         everything.append(hidden, positions)
         whole, all_positions = everything.whole()
-        return self._trunk(whole, mask, all_positions, self._cache)[:, change.past :]
+        after: Tensor = self._trunk(whole, mask, all_positions, self._cache)
+        return after[:, change.past :]

@@ -75,8 +75,15 @@ def read_weights(
         read.
     """
     files = tensor_files(folder)
-    wanted = {name: stored_name(name, files) for name in names}
-    if missing := [name for name, stored in wanted.items() if stored is None]:
+    wanted: dict[str, str] = {}
+    missing: list[str] = []
+    for name in names:
+        stored = stored_name(name, files)
+        if stored is None:
+            missing.append(name)
+        else:
+            wanted[name] = stored
+    if missing:
         raise ModelError(
             f"{str(folder)!r} lacks {len(missing)} tensors, among them {missing[0]!r}",
             "a checkpoint saved without its head has no lm_head; a side's folder holds that side's tensors only",

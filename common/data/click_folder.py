@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def load_clicks(folder: Path) -> ClickLog:
     return log
 
 
-def _read(folder: Path, manifest: dict) -> ClickLog:
+def _read(folder: Path, manifest: dict[str, Any]) -> ClickLog:
     tensors = load_file(folder / ROWS)
     keys = {what: tuple(json.loads(tensors[f"{what}_keys"].tobytes())) for what in ("user", "item")}
     attributes = {
@@ -77,9 +78,9 @@ def _read(folder: Path, manifest: dict) -> ClickLog:
         for what, own in manifest["attributes"].items()
     }
     return ClickLog(
-        manifest["name"], keys["user"], keys["item"], *(tensors[name] for name in _COLUMNS),
-        attributes["user"], attributes["item"], manifest["generated"], manifest["licence"], manifest["source"],
-        tensors.get("parts"),
+        manifest["name"], keys["user"], keys["item"], **{name: tensors[name] for name in _COLUMNS},
+        user_attributes=attributes["user"], item_attributes=attributes["item"], generated=manifest["generated"],
+        licence=manifest["licence"], source=manifest["source"], parts=tensors.get("parts"),
     )  # fmt: skip
 
 

@@ -34,10 +34,10 @@ class ClickLog:
     name: str
     user_keys: tuple[str, ...]
     item_keys: tuple[str, ...]
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    clicks: NDArray[np.int8]
-    times: NDArray[np.int64]
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
+    clicks: NDArray[np.integer]
+    times: NDArray[np.integer]
     user_attributes: Attributes
     item_attributes: Attributes
     generated: bool
@@ -134,10 +134,10 @@ class ClickLog:
         raise DataError(f"click log {self.name!r}: {fault}")
 
 
-_KINDS = {"users": np.int32, "items": np.int32, "clicks": np.int8, "times": np.int64}
+_KINDS: dict[str, type[np.integer]] = {"users": np.int32, "items": np.int32, "clicks": np.int8, "times": np.int64}
 
 
-def _column(log: str, name: str, values: ArrayLike, kind: type[np.integer]) -> NDArray:
+def _column(log: str, name: str, values: ArrayLike, kind: type[np.integer]) -> NDArray[np.integer]:
     """A one-dimensional array of the type asked for; refuses what would lose its value on the way."""
     given = np.asarray(values)
     limits = np.iinfo(kind)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,7 +114,11 @@ class Dataset:
         """
         folder.mkdir(parents=True, exist_ok=True)
         known = self.interactions
-        tensors = {"users": known.users, "items": known.items, "user_keys": _packed(known.user_keys)}
+        tensors: dict[str, NDArray[Any]] = {
+            "users": known.users,
+            "items": known.items,
+            "user_keys": _packed(known.user_keys),
+        }
         if known.times is not None:
             tensors["times"] = known.times
         if self.parts is not None:
@@ -161,7 +166,7 @@ class Dataset:
         return dataset
 
     @classmethod
-    def _read(cls, folder: Path, manifest: dict) -> Dataset:
+    def _read(cls, folder: Path, manifest: dict[str, Any]) -> Dataset:
         name = manifest["name"]
         with (folder / CATALOGUE).open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]

@@ -96,9 +96,10 @@ def _top(name: str, known: Interactions, kept: NDArray[np.bool_], items: int) ->
     return kept & np.isin(known.items, np.argsort(-counts, kind="stable")[:items])
 
 
-def _enough(values: NDArray[np.int32], kept: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
+def _enough(values: NDArray[np.integer], kept: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
     counts = np.bincount(values[kept], minlength=int(values.max(initial=-1)) + 1)
-    return (counts >= least)[values]
+    enough: NDArray[np.bool_] = (counts >= least)[values]
+    return enough
 
 
 def _only(dataset: Dataset, kept: NDArray[np.bool_], words: tuple[str, ...]) -> Dataset:
@@ -110,8 +111,8 @@ def _only(dataset: Dataset, kept: NDArray[np.bool_], words: tuple[str, ...]) -> 
         catalogue=dataset.catalogue.subset(items),
         interactions=Interactions(
             tuple(known.user_keys[user] for user in users),
-            user_positions,
-            item_positions,
+            user_positions.astype(np.int32),
+            item_positions.astype(np.int32),
             None if known.times is None else known.times[kept],
         ),
         source="; ".join((dataset.source.rstrip("."), *words)),

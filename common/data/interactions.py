@@ -70,7 +70,8 @@ class Interactions:
         chosen = np.asarray(users, dtype=np.int64)
         starts, counts = self.offsets[chosen], np.diff(self.offsets)[chosen]
         before = np.cumsum(counts) - counts
-        return np.arange(counts.sum()) + np.repeat(starts - before, counts)
+        rows: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+        return rows
 
     @cached_property
     def digest(self) -> str:
@@ -82,7 +83,7 @@ class Interactions:
         return state.hexdigest()
 
 
-def _integers(name: str, values: ArrayLike, dtype: type[np.integer]) -> NDArray:
+def _integers(name: str, values: ArrayLike, dtype: type[np.integer]) -> NDArray[np.integer]:
     """A one-dimensional array of the type asked for; refuses what would lose its value on the way."""
     given = np.asarray(values)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.errors import DataError
 
@@ -14,13 +15,13 @@ MANIFEST = "dataset.json"
 SHARDS = "shards"
 
 
-def read_manifest(folder: Path) -> dict:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder; raises DataError where it is missing, damaged or of another schema."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"no prepared data set in {str(folder)!r}", remedy(folder))
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         schema = manifest["schema"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"damaged data set in {str(folder)!r}: {error}", remedy(folder)) from error

@@ -93,7 +93,7 @@ def partitioned(dataset: Dataset, spec: Sharding) -> Iterator[Dataset]:
 def _own_catalogue(shard: Dataset) -> Dataset:
     known = shard.interactions
     met, items = np.unique(known.items, return_inverse=True)
-    interactions = Interactions(known.user_keys, known.users, items, known.times)
+    interactions = Interactions(known.user_keys, known.users, items.astype(np.int32), known.times)
     return replace(shard, catalogue=shard.catalogue.subset(met), interactions=interactions)
 
 

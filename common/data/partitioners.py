@@ -76,7 +76,8 @@ def _tastes(dataset: Dataset, known: NDArray[np.bool_], groups: int, seed: int) 
     vectors = left * strengths
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(float).tiny)
     groups = min(groups, len(np.unique(vectors.round(6), axis=0)))
-    return KMeans(groups, n_init=10, random_state=seed).fit_predict(vectors).astype(np.int32)
+    found: NDArray[np.integer] = KMeans(groups, n_init=10, random_state=seed).fit_predict(vectors)
+    return found.astype(np.int32)
 
 
 def _spread(

@@ -49,6 +49,7 @@ def prepare(
     Raises ConfigError for settings that do not go together, DataError for data that cannot be had or read, or of which no
     split leaves a user to be tested.
     """
+    dataset: Dataset | ClickLog
     called = _called(check_name(name), filters, called)
     # refuses a name that looks like one of a family of sets and is none
     reader = look_up(name)
@@ -105,12 +106,12 @@ def _tables(name: str, items: Path | None, interactions: Path | None) -> tuple[D
 
 
 def _place(dataset: Dataset | ClickLog, folder: Path) -> Path:
-    clicks = isinstance(dataset, ClickLog)
     try:
-        unchanged = (load_clicks if clicks else Dataset.load)(folder).digest == dataset.digest
+        held = load_clicks(folder) if isinstance(dataset, ClickLog) else Dataset.load(folder)
+        unchanged = held.digest == dataset.digest
     except DataError:
         unchanged = False
     if not unchanged:
         with placed(folder, replace=True) as building:
-            save_clicks(dataset, building) if clicks else dataset.save(building)
+            save_clicks(dataset, building) if isinstance(dataset, ClickLog) else dataset.save(building)
     return folder

@@ -145,7 +145,7 @@ def _readers(rng: Generator, users: int, subtopics: NDArray[np.int64]) -> Intera
 
 
 def _history(
-    rng: Generator, successors: dict[int, int], shelves: list[NDArray], liking: NDArray[np.float64]
+    rng: Generator, successors: dict[int, int], shelves: list[NDArray[np.int64]], liking: NDArray[np.float64]
 ) -> list[int]:
     """One reader's items in the order of time."""
     own = list(successors)

@@ -172,7 +172,7 @@ def training_examples(
     return TrainingExamples(users[rows], [chosen[int(row)] for row in rows], items[rows])
 
 
-def _sample(values: NDArray, limit: int, seed: int) -> NDArray:
+def _sample(values: NDArray[np.int32], limit: int, seed: int) -> NDArray[np.int32]:
     if not limit or limit >= len(values):
         return values
     return np.sort(np.random.default_rng(seed).choice(values, size=limit, replace=False))

@@ -23,8 +23,10 @@ class Topic:
 
 
 def _topic(name: str, roles: str, deeds: str, places: str, *subtopics: str) -> Topic:
-    listed = [tuple(part.strip() for part in text.split(",")) for text in (roles, deeds, places, *subtopics)]
-    return Topic(name, *listed[:3], subtopics=tuple(listed[3:]))
+    def parts(text: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(","))
+
+    return Topic(name, parts(roles), parts(deeds), parts(places), tuple(map(parts, subtopics)))
 
 
 TOPICS = (

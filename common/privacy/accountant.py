@@ -93,8 +93,10 @@ class Accountant:
             raise RunError(
                 f"privacy account is {dict(state)!r}, this run's is {expected!r}", "resume with the same noise"
             )
-        whole = isinstance(releases, int) and not isinstance(releases, bool) and releases >= 0
-        if not (whole and isinstance(spent, float | int) and math.isfinite(spent) and (spent > 0) == (releases > 0)):
+        if not (
+            isinstance(releases, int) and not isinstance(releases, bool) and releases >= 0
+            and isinstance(spent, float | int) and math.isfinite(spent) and (spent > 0) == (releases > 0)
+        ):  # fmt: skip
             raise RunError(
                 f"damaged privacy account {dict(state)!r}", "start a new run; its releases count all the same"
             )

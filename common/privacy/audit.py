@@ -60,7 +60,7 @@ def worst_case_scores(
     return worlds[0], worlds[1]
 
 
-def _log_ratio(seen: NDArray, settings: NoiseSettings) -> NDArray:
+def _log_ratio(seen: NDArray[np.float64], settings: NoiseSettings) -> NDArray[np.float64]:
     """log p(seen | +clip) - log p(seen | -clip), number by number."""
     if settings.mechanism is Mechanism.LAPLACE:
         ratio = (np.abs(seen + settings.clip) - np.abs(seen - settings.clip)) / settings.scale
@@ -69,14 +69,17 @@ def _log_ratio(seen: NDArray, settings: NoiseSettings) -> NDArray:
     return 2 * settings.clip * seen / settings.scale**2
 
 
-def _bounds(without: NDArray, with_: NDArray, thresholds: NDArray, delta: float, risk: float) -> NDArray:
+def _bounds(
+    without: NDArray[np.float64], with_: NDArray[np.float64], thresholds: NDArray[np.float64], delta: float, risk: float
+) -> NDArray[np.float64]:
     """The bound that each threshold gives, [thresholds]."""
     alarms = _most((without >= thresholds[:, None]).sum(axis=1), len(without), risk)
     misses = _most((with_ < thresholds[:, None]).sum(axis=1), len(with_), risk)
     ratios = np.maximum((1 - delta - misses) / alarms, (1 - delta - alarms) / misses)
-    return np.log(np.maximum(ratios, 1.0))
+    bounds: NDArray[np.float64] = np.log(np.maximum(ratios, 1.0))
+    return bounds
 
 
-def _most(hits: NDArray, trials: int, risk: float) -> NDArray:
+def _most(hits: NDArray[np.integer], trials: int, risk: float) -> NDArray[np.float64]:
     """The one-sided upper limit of a probability by Clopper and Pearson."""
     return np.where(hits == trials, 1.0, beta.ppf(1 - risk, hits + 1, np.maximum(trials - hits, 1)))

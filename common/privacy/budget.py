@@ -32,4 +32,4 @@ def accountant(privacy: PrivacyConfig) -> Accountant:
 
 
 def _delta(privacy: PrivacyConfig) -> float:
-    return privacy.delta if privacy.mechanism == Mechanism.GAUSSIAN else 0.0
+    return privacy.delta if Mechanism(privacy.mechanism) is Mechanism.GAUSSIAN else 0.0

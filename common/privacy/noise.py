@@ -12,7 +12,7 @@ not mend.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -53,6 +53,7 @@ class NoiseSettings:
     epsilon: float
     clip: float
     delta: float = 0.0
+    _mu: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.mechanism not in tuple(Mechanism):

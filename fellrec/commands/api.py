@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,16 @@ from fellrec.commands.recommend import Address, Certificate, Client, DataPath, K
 from fellrec.deferred import Deferred
 from fellrec.terminal import Terminal
 
-apis = Deferred("fellrec.api")
-nodes = Deferred("client_app.node")
-recommenders = Deferred("fellrec.recommending")
-serving = Deferred("fellrec.serving")
+if TYPE_CHECKING:
+    from client_app import node as nodes
+    from fellrec import api as apis
+    from fellrec import recommending as recommenders
+    from fellrec import serving
+else:
+    apis = Deferred("fellrec.api")
+    nodes = Deferred("client_app.node")
+    recommenders = Deferred("fellrec.recommending")
+    serving = Deferred("fellrec.serving")
 
 console = Terminal()
 

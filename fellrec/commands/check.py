@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,8 +16,12 @@ from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
 from fellrec.terminal import Terminal
 
-build = Deferred("common.recommenders.build")
-strategies = Deferred("server_app.strategies")
+if TYPE_CHECKING:
+    from common.recommenders import build
+    from server_app import strategies
+else:
+    build = Deferred("common.recommenders.build")
+    strategies = Deferred("server_app.strategies")
 
 console = Terminal()
 

@@ -15,11 +15,14 @@ from fellrec.recipes import read_recipe
 from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
+    from fellrec import comparison, simulation
+    from fellrec import flower as flowers
     from fellrec.comparison import Comparison, Trial
+else:
+    comparison = Deferred("fellrec.comparison")
+    flowers = Deferred("fellrec.flower")
+    simulation = Deferred("fellrec.simulation")
 
-comparison = Deferred("fellrec.comparison")
-flowers = Deferred("fellrec.flower")
-simulation = Deferred("fellrec.simulation")
 
 STRATEGIES = "fellrec,fedavg,fedprox,local,centralised"
 CLICK_STRATEGIES = "fedpa,fedavg,local"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fellrec.commands.arguments import Override
 from fellrec.commands.next_steps import after_simulation
 from fellrec.commands.recommend import show
@@ -9,8 +11,12 @@ from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
 from fellrec.terminal import Terminal
 
-recommenders = Deferred("fellrec.recommending")
-simulation = Deferred("fellrec.simulation")
+if TYPE_CHECKING:
+    from fellrec import recommending as recommenders
+    from fellrec import simulation
+else:
+    recommenders = Deferred("fellrec.recommending")
+    simulation = Deferred("fellrec.simulation")
 
 console = Terminal()
 

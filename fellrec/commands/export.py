@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,10 @@ from fellrec.commands.arguments import Run
 from fellrec.deferred import Deferred
 from fellrec.terminal import Terminal
 
-exports = Deferred("fellrec.export")
+if TYPE_CHECKING:
+    from fellrec import export as exports
+else:
+    exports = Deferred("fellrec.export")
 
 console = Terminal()
 

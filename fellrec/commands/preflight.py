@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,8 +16,12 @@ from common.printable import printable
 from fellrec.commands.arguments import Json
 from fellrec.deferred import Deferred
 
-checks = Deferred("fellrec.preflight")
-nodes = Deferred("fellrec.preflight.node")
+if TYPE_CHECKING:
+    from fellrec import preflight as checks
+    from fellrec.preflight import node as nodes
+else:
+    checks = Deferred("fellrec.preflight")
+    nodes = Deferred("fellrec.preflight.node")
 
 COLOURS = {"ok": "", "warn": "yellow", "fail": "red"}
 

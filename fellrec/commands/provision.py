@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,12 @@ from fellrec.deferred import Deferred
 from fellrec.provision import Deployment, add, provision, renew
 from fellrec.recipes import read_recipe, settings
 
-cuts = Deferred("common.cut")
-models = Deferred("common.models")
+if TYPE_CHECKING:
+    from common import cut as cuts
+    from common import models
+else:
+    cuts = Deferred("common.cut")
+    models = Deferred("common.models")
 
 DNS_NAME = re.compile(
     r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

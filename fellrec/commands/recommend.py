@@ -24,9 +24,11 @@ from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
     from client_app.recommend import Recommendations, Recommending
+    from fellrec import recommending as recommenders
     from fellrec.recommending import ServiceAt
+else:
+    recommenders = Deferred("fellrec.recommending")
 
-recommenders = Deferred("fellrec.recommending")
 
 console = Terminal()
 SHOWN = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,13 @@ from fellrec.deferred import Deferred
 from fellrec.recipes import read_recipe, settings
 from fellrec.terminal import Terminal
 
-deployment = Deferred("fellrec.deployment")
-simulation = Deferred("fellrec.simulation")
-superlinks = Deferred("fellrec.superlink")
+if TYPE_CHECKING:
+    from fellrec import deployment, simulation
+    from fellrec import superlink as superlinks
+else:
+    deployment = Deferred("fellrec.deployment")
+    simulation = Deferred("fellrec.simulation")
+    superlinks = Deferred("fellrec.superlink")
 
 console = Terminal()
 

@@ -13,9 +13,11 @@ from fellrec.deferred import Deferred
 from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
+    from fellrec import serving
     from fellrec.serving import Service
+else:
+    serving = Deferred("fellrec.serving")
 
-serving = Deferred("fellrec.serving")
 
 console = Terminal()
 

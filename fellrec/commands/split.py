@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fellrec.deferred import Deferred
 from fellrec.terminal import Terminal
 
-cuts = Deferred("common.cut")
-models = Deferred("common.models")
+if TYPE_CHECKING:
+    from common import cut as cuts
+    from common import models
+else:
+    cuts = Deferred("common.cut")
+    models = Deferred("common.models")
 
 console = Terminal()
 

@@ -18,7 +18,7 @@ from fellrec.trackers import TRACKERS
 from fellrec.tracking import followed_log, track, whole_log
 
 console = Terminal()
-Name = StrEnum("Name", {name: name for name in TRACKERS})
+Name = StrEnum("Name", {name: name for name in TRACKERS})  # type: ignore[misc]  # its members are those of the table
 
 
 def track_command(

@@ -24,13 +24,13 @@ FROM_FOLDER = "take it from this node's folder, as `fellrec provision` made it"
 
 def keys_and_certificates(node: Node) -> Iterator[Finding]:
     """The root certificate, and the node's own for the split service."""
-    root = None
+    root: x509.Certificate | None = None
     if node.root_certificate is None:
         yield Finding("root certificate", "warn", "not given", "name ca.crt in FELLREC_ROOT_CERTIFICATE")
-    elif isinstance(root := _certificate("root certificate", node.root_certificate), Finding):
-        yield root
-        root = None
+    elif isinstance(found := _certificate("root certificate", node.root_certificate), Finding):
+        yield found
     else:
+        root = found
         yield dated("root certificate", root)
     if node.split_certificate is None:
         return
@@ -98,7 +98,7 @@ def _belongs(own: x509.Certificate, root: x509.Certificate | None, node: Node) -
                 "take both from one folder: they are of two federations",
             )  # fmt: skip
     try:
-        usage = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = list(own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:

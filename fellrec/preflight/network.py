@@ -85,7 +85,8 @@ def split_service(node: Node) -> Iterator[Finding]:
     with channel:
         try:
             asked = health_pb2.HealthCheckRequest(service=METHOD.strip("/").split("/")[0])
-            said = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=SECONDS).status
+            health = health_pb2_grpc.HealthStub(channel)
+            said = health.Check(asked, timeout=SECONDS).status  # type: ignore[attr-defined]  # made in its __init__
         except grpc.RpcError as error:
             if not plain and _hangs_up(node):
                 yield _not_taken(node)

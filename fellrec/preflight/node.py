@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import ConfigError
 
@@ -66,7 +67,7 @@ class Node:
     @classmethod
     def from_mapping(cls, found: Mapping[str, str], folder: Path) -> Node:
         """The node from ``FELLREC_...`` settings."""
-        fields: dict[str, object] = {}
+        fields: dict[str, Any] = {}
         for name, value in found.items():
             if name in FOR_START or not value:
                 continue

@@ -64,10 +64,11 @@ class HostedAdapter:
     def step(self, gradients: Sequence[Gradients], learning_rate: float) -> None:
         """One step of AdamW with the sum of the micro-batches' gradients, added in the order given."""
         for index, parameter in enumerate(self.parameters.values()):
-            parts = [part[index] for part in gradients if part[index] is not None]
-            parameter.grad = parts[0].clone() if parts else None
-            for part in parts[1:]:
-                parameter.grad += part
+            total: Tensor | None = None
+            for part in gradients:
+                if (own := part[index]) is not None:
+                    total = own.clone() if total is None else total.add_(own)
+            parameter.grad = total
         self._optimiser.param_groups[0]["lr"] = learning_rate
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)

@@ -14,5 +14,5 @@ class Answer:
     """A status and, for a pass, its tokens [tokens, H]."""
 
     tensor: Tensor | None = None
-    status: int = pb.STATUS_OK
+    status: pb.Status = pb.STATUS_OK
     message: str = ""

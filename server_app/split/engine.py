@@ -10,13 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 import torch
 
 from common.errors import SplitError
 from common.pb import split_pb2 as pb
 from common.wire import Refused
+from server_app.split.adapter import Gradients
 from server_app.split.answer import Answer
 from server_app.split.clients import Clients
 from server_app.split.cost import Cost, Speed
@@ -72,7 +74,7 @@ class Engine:
         self._scheduler = Scheduler(
             settings.batch_clients, limits.batch_tokens, settings.batch_seconds, limits.long_share
         )
-        self._inbox: queue.SimpleQueue[Work | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Work | Callable[[], object] | None] = queue.SimpleQueue()
         self._ratios: deque[float] = deque([GRAPH_RATIO], maxlen=RATIOS)
         self._thread = threading.Thread(target=self._loop, name="fellrec-split-engine", daemon=True)
 
@@ -148,7 +150,7 @@ class Engine:
                 pass
             wake = self._turn()
 
-    def _accept(self, item: Work | Callable[[], None]) -> None:
+    def _accept(self, item: Work | Callable[[], object]) -> None:
         if not isinstance(item, Work):
             try:
                 item()
@@ -224,7 +226,7 @@ class Engine:
     def _infer(self, works: Sequence[Work]) -> None:
         for bare in (False, True):
             chosen = [work for work in works if work.request.bare == bare]
-            members = [Member(self._standing(work).adapter, work.rows, work.tensors[0]) for work in chosen]
+            members = [Member(self._standing(work).adapter, work.layout, work.tensors[0]) for work in chosen]
             outputs = self._pass(chosen, members, held=False).outputs if members else []
             for work, output in zip(chosen, outputs, strict=True):
                 self._answer(work, Answer(output))
@@ -246,7 +248,7 @@ class Engine:
             works = [work for work in works if work not in repeated]
             if not works:
                 return
-        members = [Member(self._round(work).adapter, work.rows, work.tensors[0]) for work in works]
+        members = [Member(self._round(work).adapter, work.layout, work.tensors[0]) for work in works]
         shares = self._graph_shares(works)
         try:
             made = self._pass(works, members, held=bool(shares))
@@ -270,7 +272,7 @@ class Engine:
         return made
 
     def _keep_input(self, work: Work) -> Micro:
-        micro = Micro(work.request.number, work.rows)
+        micro = Micro(work.request.number, work.layout)
         kept = self._memory.offer(work.owner, Kind.INPUT, work.tensors[0].nbytes)
         if kept is not None:
             micro.tokens, micro.shares = work.tensors[0], [kept]
@@ -280,7 +282,7 @@ class Engine:
     def _backward(self, works: Sequence[Work]) -> None:
         ready: list[tuple[Work, Micro]] = []
         for work in works:
-            micro = self._round(work).source(work.request, work.rows, brought=len(work.tensors) == 2)
+            micro = self._round(work).source(work.request, work.layout, brought=len(work.tensors) == 2)
             if micro is None:
                 self._answer(work, Answer(status=pb.STATUS_INPUT_WANTED, message="the input is no longer held"))
             else:
@@ -291,7 +293,7 @@ class Engine:
             made, rung = graph.made, "graph"
         else:
             ready = [(work, micro) for work, micro in ready if self._has_input(work, micro)]
-            members = [Member(self._round(work).adapter, work.rows, _input(work, micro)) for work, micro in ready]
+            members = [Member(self._round(work).adapter, work.layout, _input(work, micro)) for work, micro in ready]
             if not members:
                 return
             made, rung = Pass(self._trunk, members, held=True), "input"
@@ -301,7 +303,7 @@ class Engine:
             if graph is not None:
                 graph.drop()
         for (work, micro), (gradient, gradients) in zip(ready, results, strict=True):
-            self._isolated([work], lambda works, m=micro, g=gradient, a=gradients: self._keep(works[0], m, g, a))
+            self._isolated([work], partial(self._keep, micro, gradient, gradients))
             self._metrics.backwards.labels(rung if len(work.tensors) == 1 else "sent again").inc()
 
     def _has_input(self, work: Work, micro: Micro) -> bool:
@@ -313,7 +315,8 @@ class Engine:
         self._answer(work, Answer(status=pb.STATUS_INPUT_WANTED, message="the input is no longer held"))
         return False
 
-    def _keep(self, work: Work, micro: Micro, gradient: torch.Tensor, gradients: list[torch.Tensor | None]) -> None:
+    def _keep(self, micro: Micro, gradient: torch.Tensor, gradients: Gradients, works: Sequence[Work]) -> None:
+        (work,) = works
         present = [one for one in gradients if one is not None]
         if not (_finite([gradient]) and _finite(present)):
             raise Refused("the gradients are not finite", "lower the learning rate")
@@ -341,7 +344,8 @@ class Engine:
 
     def _graph_shares(self, works: Sequence[Work]) -> list[Held]:
         """Room for the graph of a pass, by client; nothing where one of them has none."""
-        shares, ratio = [], max(self._ratios)
+        shares: list[Held] = []
+        ratio = max(self._ratios)
         for work in works:
             share = self._memory.offer(work.owner, Kind.GRAPH, int(work.charge * self._bytes_per_cell * ratio))
             if share is None:
@@ -361,7 +365,8 @@ class Engine:
     def _refuse(self, work: Work, refused: Refused) -> None:
         self._metrics.refused.labels(refused.status).inc()
         text = f"{refused.message} ({refused.hint})" if refused.hint else refused.message
-        self._answer(work, Answer(status=pb.Status.Value(f"STATUS_{refused.status}"), message=text))
+        status = cast("pb.Status", pb.Status.Value(f"STATUS_{refused.status}"))
+        self._answer(work, Answer(status=status, message=text))
 
     def _answer(self, work: Work, answer: Answer, remember: bool = False) -> None:
         opened = None
@@ -392,4 +397,4 @@ def _finite(tensors: Sequence[torch.Tensor]) -> bool:
 
 def _input(work: Work, micro: Micro) -> torch.Tensor:
     """A backward's input: the one that it brought, or the one that was kept."""
-    return work.tensors[1] if len(work.tensors) == 2 else micro.tokens
+    return work.tensors[1] if len(work.tensors) == 2 else cast(torch.Tensor, micro.tokens)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ from server_app.split.answer import Answer
 from server_app.split.lora import HostedTrunk, Segment
 from server_app.split.memory import Held, HeldMemory, Kind
 from server_app.split.work import Work
+
+
+class Caching(Protocol):
+    """Hosted layers that keep keys and values; see :class:`~common.cut.trunk.ServerTrunk`."""
+
+    def new_cache(self) -> DynamicCache:
+        """An empty one."""
+
+    def cache_bytes(self, rows: int, columns: int) -> int:
+        """Memory that one takes at most while it grows to this size."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,8 @@ class Sequences:
 
     def __init__(self, trunk: HostedTrunk, memory: HeldMemory, most: int) -> None:
         self._trunk, self._memory, self._most = trunk, memory, most
+        # only asked of a trunk that generates
+        self._caches = cast(Caching, trunk.module)
         self._held: dict[Hashable, OrderedDict[int, Sequence]] = {}
 
     def run(self, work: Work, standing: Standing) -> Answer:
@@ -107,13 +120,10 @@ class Sequences:
             if request.number == known.number and known.answer is not None:
                 return known.answer
             raise Refused(f"request {request.number!r} is overtaken", "", "FAILED_PRECONDITION")
-        if request.op == pb.OP_PREFILL:
-            known = self._begin(work, standing)
-        else:
-            self._check(work, known, standing)
+        known = self._begin(work, standing) if request.op == pb.OP_PREFILL else self._checked(work, known, standing)
         own.move_to_end(request.sequence.id)
-        answer = self._extend(work, known)
-        share = self._memory.offer(work.owner, Kind.REPLY, answer.tensor.nbytes)
+        tensor = self._extend(work, known)
+        answer, share = Answer(tensor), self._memory.offer(work.owner, Kind.REPLY, tensor.nbytes)
         known.remember(request.number, answer, share)
         return answer
 
@@ -133,10 +143,10 @@ class Sequences:
         while len(own) >= self._most:
             own.popitem(last=False)[1].release()
         share = self._memory.take(work.owner, Kind.CACHE, 0)
-        own[identity] = Sequence(self._trunk.module.new_cache(), standing, share)
+        own[identity] = Sequence(self._caches.new_cache(), standing, share)
         return own[identity]
 
-    def _check(self, work: Work, known: Sequence | None, standing: Standing) -> None:
+    def _checked(self, work: Work, known: Sequence | None, standing: Standing) -> Sequence:
         asked, hint = work.request.sequence, "prefill again"
         if known is None:
             raise Refused(f"no keys are held of sequence {asked.id!r}", hint, "FAILED_PRECONDITION")
@@ -148,16 +158,17 @@ class Sequences:
                 f"past is {asked.past!r} with {asked.dropped!r} dropped, {known.columns!r} columns are held", hint,
                 "FAILED_PRECONDITION",
             )  # fmt: skip
-        if not asked.order and work.rows.count != known.rows:
-            raise Refused(f"{work.rows.count!r} rows follow {known.rows!r}", hint, "FAILED_PRECONDITION")
+        if not asked.order and work.layout.count != known.rows:
+            raise Refused(f"{work.layout.count!r} rows follow {known.rows!r}", hint, "FAILED_PRECONDITION")
         if asked.order and max(asked.order) >= known.rows:
             raise Refused(f"order names row {max(asked.order)!r} of {known.rows!r}", hint, "FAILED_PRECONDITION")
+        return known
 
-    def _extend(self, work: Work, known: Sequence) -> Answer:
-        asked, rows, trunk = work.request.sequence, work.rows, self._trunk
+    def _extend(self, work: Work, known: Sequence) -> Tensor:
+        asked, rows, trunk = work.request.sequence, work.layout, self._trunk
         columns = asked.past + rows.width
         try:
-            need = trunk.module.cache_bytes(max(rows.count, known.rows), max(columns, known.columns))
+            need = self._caches.cache_bytes(max(rows.count, known.rows), max(columns, known.columns))
             more = self._memory.take(work.owner, Kind.CACHE, max(0, need - known.share.nbytes))
         except Refused:
             if not known.columns:
@@ -177,12 +188,12 @@ class Sequences:
             more.release()
         known.rows, known.columns = rows.count, columns
         known.share.resize(_nbytes(known.cache))
-        return Answer(rows.pack(output).cpu())
+        return rows.pack(output).cpu()
 
     def _drop(self, session: Hashable, identity: int) -> None:
-        sequence = self._held.get(session, {}).pop(identity, None)
-        if sequence is not None:
-            sequence.release()
+        own = self._held.get(session)
+        if own is not None and identity in own:
+            own.pop(identity).release()
 
 
 def _move(cache: DynamicCache, asked: pb.Sequence) -> None:
@@ -194,7 +205,7 @@ def _move(cache: DynamicCache, asked: pb.Sequence) -> None:
             # a sliding window has lost what lies before the dropped columns
             raise Refused("these columns cannot be dropped", "prefill again", "FAILED_PRECONDITION") from error
     if asked.order:
-        cache.reorder_cache(torch.tensor(asked.order))
+        cache.reorder_cache(torch.tensor(asked.order))  # type: ignore[arg-type]  # torch makes no LongTensor
 
 
 def _mask(rows: Rows, asked: pb.Sequence) -> Tensor | None:
@@ -212,5 +223,6 @@ def _mask(rows: Rows, asked: pb.Sequence) -> Tensor | None:
 
 def _nbytes(cache: DynamicCache) -> int:
     """Memory that the keys and values take; a sliding window may be a view of more than it shows."""
-    tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values) if tensor is not None]
+    found = [getattr(layer, name) for layer in cache.layers for name in ("keys", "values")]
+    tensors: list[Tensor] = [tensor for tensor in found if tensor is not None]
     return sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

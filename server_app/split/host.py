@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -121,7 +122,9 @@ class SplitHost:
         server = grpc.server(threads, options=options, maximum_concurrent_rpcs=most)
         service, method = METHOD.strip("/").split("/")
         # no serialisers: chunks are cut from messages and put into them without protobuf's copies
-        handlers = {method: grpc.stream_stream_rpc_method_handler(self._serve)}
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            method: grpc.stream_stream_rpc_method_handler(self._serve)
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         server.add_generic_rpc_handlers((self._health_handler(),))
         place = f"{f'[{address}]' if ':' in address else address}:{self._settings.port}"
@@ -340,7 +343,9 @@ def _bearer(context: grpc.ServicerContext) -> str:
 
 def _check_owner(claims: Claims, context: grpc.ServicerContext) -> None:
     """Refuses a token beside another's certificate: a token that was stolen is worth nothing."""
-    names = [name.decode(errors="replace") for name in context.auth_context().get("x509_common_name", ())]
+    # lists, whatever the stubs say
+    told = cast("Mapping[str, Sequence[bytes]]", context.auth_context())
+    names = [name.decode(errors="replace") for name in told.get("x509_common_name", ())]
     if names != [claims.owner]:
         raise Refused(
             f"the token is {claims.owner!r}'s, the certificate is for {names!r}",

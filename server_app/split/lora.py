@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,12 +60,12 @@ class HostedLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The base layer's; some models read it."""
-        return self.base.weight
+        return cast(Tensor, self.base.weight)
 
     @property
     def bias(self) -> Tensor | None:
         """The base layer's."""
-        return self.base.bias
+        return cast("Tensor | None", self.base.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out].
@@ -73,7 +74,7 @@ class HostedLinear(nn.Module):
         ------
         Unmixable : several clients' rows are in the pass, and ``x`` does not show where.
         """
-        result = self.base(x)
+        result: Tensor = self.base(x)
         segments = self._roster.segments
         if not segments:
             return result
@@ -154,7 +155,8 @@ class HostedTrunk:
         mask = None if mask is None else mask.to(self.device)
         positions = None if positions is None else positions.to(self.device)
         with self._seated(segments):
-            return self.module(hidden, mask, positions, *([] if cache is None else [cache]))
+            after: Tensor = self.module(hidden, mask, positions, *([] if cache is None else [cache]))
+            return after
 
     @contextmanager
     def _seated(self, segments: Sequence[Segment]) -> Iterator[None]:
@@ -170,5 +172,6 @@ def _in_out(layer: nn.Module, path: str) -> tuple[int, int]:
         return layer.in_features, layer.out_features
     # GPT-2's Conv1D: a linear layer with its weight the other way round
     if type(layer).__name__ == "Conv1D":
-        return layer.weight.shape[0], layer.weight.shape[1]
+        inputs, outputs = cast(Tensor, layer.weight).shape
+        return inputs, outputs
     raise ConfigError(f"lora target {path!r} is a {type(layer).__name__}", "only linear layers can be adapted")

@@ -98,7 +98,10 @@ class HeldMemory:
             (f"all-{SETTINGS.get(kind, '')}", self._per_kind.get(kind), self._of_kind[kind]),
             ("held-bytes", self._total, self._sum),
         ]
-        return next((one for one in limits if one[1] is not None and one[2] + nbytes > one[1]), None)
+        for name, limit, held in limits:
+            if limit is not None and held + nbytes > limit:
+                return name, limit, held
+        return None
 
     def _change(self, owner: str, kind: Kind, nbytes: int) -> None:
         with self._lock:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate, chain, islice
 
 import torch
 from torch import Tensor
 
+from common.errors import SplitError
 from common.wire import Rows
 from server_app.split.adapter import Gradients, HostedAdapter
 from server_app.split.lora import HostedTrunk, Segment
@@ -51,15 +53,15 @@ class Pass:
     def __init__(self, trunk: HostedTrunk, members: Sequence[Member], held: bool) -> None:
         begun = time.monotonic()
         self._rows = Rows.join([member.rows for member in members])
-        self._members, self._segments = members, _segments(members)
+        self._members, self._spans = members, _spans(members)
         tokens = torch.cat([member.tokens for member in members]) if len(members) > 1 else members[0].tokens
         self._input = self._rows.unpack(tokens.to(trunk.device)).requires_grad_(held)
         mask, positions = self._rows.attention_mask(), self._rows.position_ids()
         shape = (self._rows.count, self._rows.width)
         with torch.set_grad_enabled(held), _measured(trunk, shape) if held else nullcontext():
-            output = trunk(self._segments if members[0].adapter else [], self._input, mask, positions)
+            output = trunk(_segments(members, self._spans), self._input, mask, positions)
         self.outputs = self._split(output.detach())
-        self._output = output if held else None
+        self._output: Tensor | None = output if held else None
         self.nbytes = trunk.graph_bytes[shape] if held else 0
         self.seconds = time.monotonic() - begun
 
@@ -69,26 +71,33 @@ class Pass:
         Parameters
         ----------
         gradients : of each member's output, [tokens, H].
+
+        Raises
+        ------
+        SplitError : there is no graph, or it was used.
         """
         together = torch.cat(list(gradients)) if len(gradients) > 1 else gradients[0]
-        leaves = [parameter for member in self._members for parameter in member.adapter.parameters.values()]
+        leaves = [list(member.adapter.parameters.values()) if member.adapter else [] for member in self._members]
         output, self._output = self._output, None
+        if output is None:
+            raise SplitError("a pass has no graph for its way back", "hold it, and use it once")
         found = torch.autograd.grad(
-            output, [self._input, *leaves], self._rows.unpack(together.to(output.device)), allow_unused=True
+            output,
+            [self._input, *chain.from_iterable(leaves)],
+            self._rows.unpack(together.to(output.device)),
+            allow_unused=True,
         )
-        inputs, rest = self._split(found[0]), list(found[1:])
-        results = []
-        for member, gradient in zip(self._members, inputs, strict=True):
-            count = len(member.adapter.parameters)
-            results.append((gradient, rest[:count]))
-            del rest[:count]
-        return results
+        rest = iter(found[1:])
+        return [
+            (gradient, list(islice(rest, len(own))))
+            for gradient, own in zip(self._split(found[0]), leaves, strict=True)
+        ]
 
     def _split(self, batch: Tensor) -> list[Tensor]:
         """Each member's tokens of a batch [B,T,H]."""
         return [
-            member.rows.pack(batch[one.begin : one.end, : member.rows.width]).cpu()
-            for member, one in zip(self._members, self._segments, strict=True)
+            member.rows.pack(batch[begin:end, : member.rows.width]).cpu()
+            for member, (begin, end) in zip(self._members, self._spans, strict=True)
         ]
 
 
@@ -116,9 +125,15 @@ def _measured(trunk: HostedTrunk, shape: tuple[int, int]) -> Iterator[None]:
     trunk.graph_bytes[shape] = nbytes
 
 
-def _segments(members: Sequence[Member]) -> list[Segment]:
-    segments, begin = [], 0
-    for member in members:
-        segments.append(Segment(begin, begin + member.rows.count, member.adapter))
-        begin += member.rows.count
-    return segments
+def _spans(members: Sequence[Member]) -> list[tuple[int, int]]:
+    """The first row of each member in the batch, and the one behind its last."""
+    ends = list(accumulate(member.rows.count for member in members))
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def _segments(members: Sequence[Member], spans: Sequence[tuple[int, int]]) -> list[Segment]:
+    return [
+        Segment(begin, end, member.adapter)
+        for member, (begin, end) in zip(members, spans, strict=True)
+        if member.adapter is not None
+    ]

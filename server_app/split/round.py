@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 
 from common.pb import split_pb2 as pb
 from common.wire import CREDITS, Refused, Rows
-from server_app.split.adapter import HostedAdapter
+from server_app.split.adapter import Gradients, HostedAdapter
 from server_app.split.answer import Answer
 from server_app.split.memory import Held
 from server_app.split.micro import Micro
@@ -132,14 +132,16 @@ class Round:
             raise Refused(f"learning_rate is {rate!r}", "give a number from 0 up")
         if len({named.id for named in request.micros}) != len(request.micros) or not request.micros:
             raise Refused("a step names no micro-batch, or one twice")
+        gradients: list[Gradients] = []
         for named in request.micros:
             micro = self.micros.get(named.id)
             if micro is None or micro.forward != named.forward or micro.gradients is None:
                 raise Refused(
                     f"no gradients are here for micro-batch {named.id!r}", "send it again", "FAILED_PRECONDITION"
                 )
+            gradients.append(micro.gradients)
         self.spoilt = True
-        self.adapter.step([self.micros[named.id].gradients for named in request.micros], rate)
+        self.adapter.step(gradients, rate)
         self.spoilt = False
         self.step += 1
         self.stepped = request.number

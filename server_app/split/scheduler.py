@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from common.pb import split_pb2 as pb
 from server_app.split.cost import FACTORS
+from server_app.split.micro import HeldGraph
 from server_app.split.work import Work
 
 ORDER = {
@@ -156,16 +157,18 @@ class Scheduler:
     def _batch(self, head: Work, ready: list[Work]) -> list[Work]:
         if head.request.op in ALONE:
             return [head]
-        if _holds_graph(head) and len(mates := self._mates(head)) == len(head.graph.micros):
+        graph = _graph(head)
+        if graph is not None and len(mates := self._mates(head)) == len(graph.micros):
             return mates
-        batch, rows, width = [], 0, 0
+        batch: list[Work] = []
+        rows = width = 0
         # company is of those whose turn it may be as well: else large requests would be served with every small one
         for work in (head, *sorted(ready, key=lambda work: self._served[work.owner])):
             if work in batch or work.request.op != head.request.op:
                 continue
-            if _holds_graph(work) and work.graph is not head.graph:
+            if _graph(work) is not None and work.graph is not head.graph:
                 continue
-            rows, width = rows + work.rows.count, max(width, work.rows.width)
+            rows, width = rows + work.layout.count, max(width, work.layout.width)
             if batch and (len(batch) >= self._clients or rows * width > self._cells):
                 break
             batch.append(work)
@@ -175,10 +178,10 @@ class Scheduler:
         """Seconds that the head of a batch may wait for company."""
         if head.request.op in ALONE or self._clients == 1:
             return 0
-        if _holds_graph(head):
-            missing = len(self._mates(head)) < len(head.graph.micros)
+        if (graph := _graph(head)) is not None:
+            missing = len(self._mates(head)) < len(graph.micros)
             # waiting no longer than the pass took, it costs at most twice what the best choice would have
-            return max(self._seconds, head.graph.made.seconds) if missing else 0
+            return max(self._seconds, graph.made.seconds) if missing else 0
         return 0 if size >= min(active, self._clients) else self._seconds
 
     def _mates(self, head: Work) -> list[Work]:
@@ -193,5 +196,6 @@ class Scheduler:
             self._served[work.owner] += work.cost
 
 
-def _holds_graph(work: Work) -> bool:
-    return work.graph is not None and len(work.graph.micros) > 0
+def _graph(work: Work) -> HeldGraph | None:
+    """The graph that a backward may use, while it is held."""
+    return work.graph if work.graph is not None and len(work.graph.micros) > 0 else None

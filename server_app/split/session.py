@@ -285,9 +285,9 @@ class Session:
     def _welcome(self) -> pb.Welcome:
         """Where the client stands; from now on this session speaks for it. Runs on the compute thread."""
         if self._training:
-            opened = self._clients.round(self.client)
-            opened.forget()
-            opened.owner = self
+            own = self._clients.round(self.client)
+            own.forget()
+            own.owner = self
         _, version, opened = self._clients.standing(self.client)
         welcome = pb.Welcome(version=version, dtype=DTYPE_NUMBERS[self._dtype], max_tokens=self._settings.limits.tokens)
         if opened is not None:

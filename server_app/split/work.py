@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from common.errors import SplitError
 from common.pb import split_pb2 as pb
 from common.wire import Rows
 from server_app.split.answer import Answer
@@ -25,6 +26,9 @@ class Caller(Protocol):
     @property
     def gone(self) -> bool:
         """Whether no answer is awaited any more."""
+
+    def __hash__(self) -> int:
+        """By identity."""
 
     def answer(self, work: Work, answer: Answer, version: int, step: int, durable: int) -> None:
         """Takes an answer and where the client's adapter stands; called once, by the compute thread."""
@@ -62,6 +66,18 @@ class Work:
     def owner(self) -> str:
         """Whose share of the service it takes."""
         return self.caller.owner
+
+    @property
+    def layout(self) -> Rows:
+        """Where its tokens lie; only a step brings none, and computes none.
+
+        Raises
+        ------
+        SplitError : it is a step.
+        """
+        if self.rows is None:
+            raise SplitError(f"request {self.request.number!r} brings no rows")
+        return self.rows
 
     @property
     def cost(self) -> int:

@@ -29,7 +29,7 @@ import pytest
 import fellrec.flower
 import fellrec.simulation
 from tests.docs.elsewhere import NOT_RUN
-from tests.docs.own_rule import with_own_rule
+from tests.docs.own_rule import with_own_rules
 from tests.docs.pages import CHECKOUT, COMMANDS, Block, blocks, lines, pages
 from tests.docs.standin import simulate
 from tests.docs.terminal import STAYS, Terminal
@@ -98,7 +98,7 @@ def follow(page: str, world: Path, folder: Path, flower: bool) -> None:
                     terminal.close()
                 section, home = at, folder / str(at)
                 shutil.copytree(world, home, symlinks=True)
-                code = with_own_rule(folder / "code") if page == "docs/own-rule.md" else None
+                code = with_own_rules(folder / "code") if page == "docs/own-rule.md" else None
                 model = "" if page in EMBEDDED else str(home / "models" / "encoder")
                 terminal = Terminal(home, home, flower, code, model)
             if block.language in WRITTEN.get(page, {}):

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
 
 from common.errors import ConfigError
 from fellrec.certificates import Authority, Purpose, pem, renewed, supernode_key
@@ -126,4 +132,13 @@ def test_an_authority_is_refused_without_its_own_key(tmp_path: Path) -> None:
         Authority.load(tmp_path / "ca.crt", tmp_path / "ca.key")
     (tmp_path / "ca.key").write_bytes(pem(other.key))
     with pytest.raises(ConfigError, match="not the key"):
+        Authority.load(tmp_path / "ca.crt", tmp_path / "ca.key")
+
+
+def test_an_authority_whose_key_signs_in_another_way_is_refused(tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    certificate = Authority.create("one").issue("one", key.public_key(), "server", (), 10)
+    (tmp_path / "ca.crt").write_bytes(pem(certificate))
+    (tmp_path / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(ConfigError, match="ca.key.*elliptic"):
         Authority.load(tmp_path / "ca.crt", tmp_path / "ca.key")

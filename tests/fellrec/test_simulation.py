@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -36,12 +37,8 @@ def test_a_run_that_fails_is_an_error_also_where_one_of_its_name_has_a_result(fe
     federate(settings)
     log = RunFolder.find("one", str(fellrec_home)).events_path
     old = time.time() - 60
-    log.write_text(
-        "".join(
-            f'{{"event": "{kind}", "time": {old}, "run": "one", "folder": "f"}}\n'
-            for kind in ("run_started", "run_ended")
-        )
-    )
+    line = {"time": old, "run": "one", "folder": "f"}
+    log.write_text("".join(json.dumps(line | {"event": kind}) + "\n" for kind in ("run_started", "run_ended")))
     flower = Flower(fellrec_home, "print('ERROR: run one exists already')")
     with pytest.raises(RunError, match="ended without a result.*'one'") as failed:
         simulate(settings, from_flat(settings), 2, 1, Console(file=io.StringIO()), flower)  # type: ignore[arg-type]

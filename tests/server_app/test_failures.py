@@ -1,4 +1,4 @@
-"""server_app/failures.py: error replies as Flower 1.41 and Ray 2.55 write them, and what the run keeps of them."""
+"""server_app/failures.py: error replies as Flower 1.41, 1.42 and Ray 2.55 write them, and what the run keeps of them."""
 
 from __future__ import annotations
 

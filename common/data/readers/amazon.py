@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from common.data.dataset import Dataset
 from common.data.readers.collect import BAD_LIMIT, Collector, Repeats
@@ -158,7 +159,7 @@ for _year in CATEGORIES:
     )(_named)  # fmt: skip
 
 
-def _attributes(fields: dict, release: Release) -> dict[str, str]:
+def _attributes(fields: dict[str, Any], release: Release) -> dict[str, str]:
     brand = clean(_text(fields.get(release.brand))).removeprefix("by ")
     categories = fields.get(release.category)
     named = ", ".join(map(_text, categories)) if isinstance(categories, list) else ""
@@ -176,8 +177,10 @@ def _ratings(reviews: Path, meta: Path, release: Release) -> Iterator[Row]:
     for row, fields in objects(reviews):
         user, item, time = ((fields or {}).get(key) for key in (release.user, release.item, release.time))
         seconds = _seconds(time, release)
-        whole = isinstance(user, str) and isinstance(item, str) and seconds is not None
-        yield row, (user, item, seconds) if whole else None, fields
+        if isinstance(user, str) and isinstance(item, str) and seconds is not None:
+            yield row, (user, item, seconds), fields
+        else:
+            yield row, None, fields
 
 
 def _seconds(time: object, release: Release) -> int | None:

@@ -39,7 +39,8 @@ def read(folder: Path, limit: float = BAD_LIMIT) -> tuple[Dataset, ReadReport]:
         if len(fields) != 2:
             collector.items_tally.refuse(f"{len(fields)} fields for 2", row, fields)
         else:
-            collector.item(row, *fields)
+            key, title = fields
+            collector.item(row, key, title)
     sequences: dict[str, list[str]] = {}
     for row, fields in _table(test, ("user_id", "item_id_list", "item_id")):
         if len(fields) != 3:

@@ -122,7 +122,10 @@ class Collector:
         met_users, users = np.unique(users[kept], return_inverse=True)
         keys = list(self._users)
         interactions = Interactions(
-            tuple(keys[user] for user in met_users), users, items[kept], times[kept] if self.timed else None
+            tuple(keys[user] for user in met_users),
+            users.astype(np.int32),
+            items[kept],
+            times[kept] if self.timed else None,
         )
         catalogue = Catalogue(name, tuple(self._items), tuple(self._items.values()))
         return Dataset(name, catalogue, interactions, generated=False, licence=licence, source=source), self.report
@@ -132,7 +135,9 @@ def _no(what: str, key: str) -> str:
     return f"{what} id {key!r}" if key else f"empty {what} id"
 
 
-def _once(users: NDArray, items: NDArray, times: NDArray, repeats: Repeats) -> NDArray[np.bool_]:
+def _once(
+    users: NDArray[np.integer], items: NDArray[np.integer], times: NDArray[np.integer], repeats: Repeats
+) -> NDArray[np.bool_]:
     kept = np.ones(len(users), dtype=bool)
     if repeats == "keep" or not len(users):
         return kept

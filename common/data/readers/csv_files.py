@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.data.dataset import Dataset
-from common.data.readers.collect import BAD_LIMIT, Collector
+from common.data.readers.collect import BAD_LIMIT, Collector, Repeats
 from common.data.readers.headed import Headed
 from common.data.readers.ids import IdColumn
 from common.data.readers.report import ReadReport
@@ -63,7 +63,7 @@ def read(
     ids.close()
     _take_history(collector, history, user, item, time)
     said = source or f"{items.name} and {interactions.name}"
-    repeats = "exact" if time is not None else "keep"
+    repeats: Repeats = "exact" if time is not None else "keep"
     dataset, report = collector.dataset(name, licence or "not stated", said, repeats)
     if len(dataset.catalogue) < 2:
         raise DataError(f"{items.name!r} holds one item only", "there is nothing to rank: give two items or more")

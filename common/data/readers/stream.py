@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from common.data.readers.binary import HEAD, marked, refuse_binary
 from common.errors import DataError
@@ -35,7 +35,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
                 return
             with gzip.GzipFile(fileobj=raw) as source:
                 refuse_binary(path.name, source.peek(HEAD)[:HEAD])
-                yield source
+                yield cast(IO[bytes], source)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path.name!r} is not a whole gzip file: {error}", "it was cut short on the way: get it again"
@@ -54,7 +54,7 @@ def opened(path: Path, encoding: str = "utf-8-sig", newline: str | None = None) 
     try:
         with unpacked(path) as source:
             said = marked(source.peek(HEAD)[:4])  # type: ignore[attr-defined]
-            with io.TextIOWrapper(source, encoding=said or encoding, newline=newline) as text:  # type: ignore[type-var]
+            with io.TextIOWrapper(source, encoding=said or encoding, newline=newline) as text:
                 yield text
     except UnicodeDecodeError as error:
         raise DataError(
@@ -80,7 +80,7 @@ def lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
                 yield row, line
 
 
-def objects(path: Path) -> Iterator[tuple[int, dict | None]]:
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Line number and object of each line of JSON; None for a line that holds no object.
 
     Raises DataError where the first line holds none: then the file is in another form.

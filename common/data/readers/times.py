@@ -57,7 +57,8 @@ def _of_digits(text: str) -> datetime:
     found = _DIGITS.fullmatch(text.strip())
     if found is None:
         raise ValueError(text)
-    return datetime(*(int(part or 0) for part in found.groups()), tzinfo=UTC)
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def _of_iso(text: str) -> datetime:
