@@ -23,8 +23,8 @@ from common.data.click_split import part_rows, split_clicks
 from common.data.clicks import ClickLog
 from common.data.split import Part
 from common.errors import ConfigError, DataError
-from common.recommenders.click import ClickModel, click_loss
-from common.recommenders.click_base import ITEM_ID, ClickBase, item_codes, open_fingerprints, shape_for, user_codes
+from common.recommenders.click import ITEM_ID, ClickModel, click_loss
+from common.recommenders.click_base import ClickBase, item_codes, open_fingerprints, shape_for, user_codes
 from common.seeds import derive
 
 ID_PACE = 0.02

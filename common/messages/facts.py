@@ -126,7 +126,7 @@ def from_columns(columns: Mapping[str, Any]) -> tuple[ClientFacts, ...]:
                 _name(names[place]),
                 sets[of_set[place]],
                 digests[of_digest[place]],
-                *(counted[name][place] for name in COUNTS),
+                **{name: counted[name][place] for name in COUNTS},
                 groups=tuple(column[place] for column in codes),
             )
         )

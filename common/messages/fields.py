@@ -50,6 +50,14 @@ def names(config: Mapping[str, Any], key: str = "clients") -> tuple[str, ...]:
         raise MessageError(f"field {key!r}: {error}") from error
 
 
+def listed(config: Mapping[str, Any], key: str) -> list[Any]:
+    """A list, empty where the field is missing."""
+    found = config.get(key, [])
+    if not isinstance(found, list):
+        raise MessageError(f"field {key!r} = {short(found)} is no list")
+    return found
+
+
 def numbers(
     metrics: Mapping[str, Any], key: str, count: int, least: float, most: float, optional: bool = False
 ) -> tuple[float, ...]:
@@ -142,10 +150,9 @@ def group(
 def message_bytes(record: RecordDict) -> int:
     """Bytes of a message's content: tensors as they are stored for the wire, text, and eight for each number; no framing."""
     tensors = sum(len(name) + len(array.data) for own in record.array_records.values() for name, array in own.items())
-    fields = [
-        pair for own in (*record.config_records.values(), *record.metric_records.values()) for pair in own.items()
-    ]
-    return tensors + sum(len(name) + _size(value) for name, value in fields)
+    fields = sum(len(name) + _size(value) for own in record.config_records.values() for name, value in own.items())
+    numbers = sum(len(name) + _size(value) for own in record.metric_records.values() for name, value in own.items())
+    return tensors + fields + numbers
 
 
 def _size(value: Any) -> int:

@@ -19,6 +19,7 @@ from common.messages.fields import (
     checked_text,
     config_of,
     group,
+    listed,
     metrics_of,
     names,
     numbers,
@@ -119,7 +120,7 @@ class Report:
     memory: Mapping[str, float] = field(default_factory=dict)
 
     def to_record(self) -> RecordDict:
-        config = {
+        config: dict[str, Any] = {
             "server-round": self.round,
             "clients": list(self.clients),
             "measured": list(self.measured),
@@ -169,12 +170,12 @@ class Report:
         clients, measured = names(config), names(config, "measured")
         if not set(clients) <= set(measured):
             raise MessageError("field 'clients' names one that has measured nothing")
-        left, reasons = names(config, "left-out"), list(config.get("reasons", []))
+        left, reasons = names(config, "left-out"), listed(config, "reasons")
         if len(left) != len(reasons):
             raise MessageError(f"fields 'left-out' and 'reasons' have {len(left)} and {len(reasons)} entries")
         counts = arrays(record, "counts") if "counts" in record.array_records else {}
         measurements = {}
-        for part in config.get("parts", []):
+        for part in listed(config, "parts"):
             if part not in PARTS or part in measurements:
                 raise MessageError(f"field 'parts' holds {short(part)}", f"once each, of {', '.join(PARTS)}")
             measurements[part] = kind.read(metrics, counts, part, measured, groups)

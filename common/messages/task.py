@@ -11,7 +11,7 @@ from flwr.app import ConfigRecord, RecordDict
 from common.errors import MessageError
 from common.low_rank import Adapter
 from common.messages.adapter import array_record
-from common.messages.fields import LARGEST_COUNT, arrays, config_of, names, numbers, text, whole
+from common.messages.fields import LARGEST_COUNT, arrays, config_of, listed, names, numbers, text, whole
 
 RECORDS = ("shared", "tables", "personal", "own")
 """Array records of a task; ``shared`` travels as ``arrays``."""
@@ -115,7 +115,11 @@ class Task:
             round=whole(config, "server-round"),
             clients=clients,
             shared=arrays(record),
-            codes={key.removeprefix("codes."): tuple(config[key]) for key in config if key.startswith("codes.")},
+            codes={
+                key.removeprefix("codes."): tuple(map(int, listed(config, key)))
+                for key in config
+                if key.startswith("codes.")
+            },
             **sent,
             paces=numbers(config, "paces", len(clients), 0, MOST_PACE),
             contributed=tuple(map(int, numbers(config, "contributed", len(clients), 0, LARGEST_COUNT))),
@@ -124,7 +128,7 @@ class Task:
 
 
 def _doors(config: ConfigRecord, clients: Sequence[str]) -> dict[str, Doors]:
-    shares, tokens = config.get("split-shares", []), config.get("split-tokens", [])
+    shares, tokens = listed(config, "split-shares"), listed(config, "split-tokens")
     if not tokens or len(tokens) != len(shares) * len(clients):
         raise MessageError(
             f"fields 'split-shares' and 'split-tokens' have {len(shares)} and {len(tokens)} entries for"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
 from fellrec.deferred import Deferred
@@ -14,9 +14,15 @@ from fellrec.python.run import Run, load
 from fellrec.python.running import Listener, listener, start
 from fellrec.python.settings import Recipe, Settings, flat_settings, recipe_settings, words
 
-comparisons = Deferred("fellrec.comparison")
-flowers = Deferred("fellrec.flower")
-tables = Deferred("fellrec.commands.compare")
+if TYPE_CHECKING:
+    from fellrec import comparison as comparisons
+    from fellrec import flower as flowers
+    from fellrec.commands import compare as tables
+else:
+    comparisons = Deferred("fellrec.comparison")
+    flowers = Deferred("fellrec.flower")
+    tables = Deferred("fellrec.commands.compare")
+
 
 OWN = ("seed", "run-name")
 """Settings that a comparison gives to its runs."""

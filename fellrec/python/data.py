@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.home import data_home
 from fellrec.deferred import Deferred
 from fellrec.python.rows import Rows, flat_row
 
-filtering = Deferred("common.data.filters")
-preparing = Deferred("common.data.prepare")
-summaries = Deferred("common.data.summary")
+if TYPE_CHECKING:
+    from common.data import filters as filtering
+    from common.data import prepare as preparing
+    from common.data import summary as summaries
+else:
+    filtering = Deferred("common.data.filters")
+    preparing = Deferred("common.data.prepare")
+    summaries = Deferred("common.data.summary")
 
 
 def prepare(

@@ -19,7 +19,10 @@ from fellrec.python.rows import Rows
 if TYPE_CHECKING:
     from client_app.recommend import Recommendations, Recommending
 
-recommenders = Deferred("fellrec.recommending")
+if TYPE_CHECKING:
+    from fellrec import recommending as recommenders
+else:
+    recommenders = Deferred("fellrec.recommending")
 
 
 class Recommender:

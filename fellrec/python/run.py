@@ -19,7 +19,11 @@ from fellrec.python.rows import Rows, flat_row
 if TYPE_CHECKING:
     from torch import Tensor
 
-report_files = Deferred("fellrec.report_file")
+if TYPE_CHECKING:
+    from fellrec import report_file as report_files
+else:
+    report_files = Deferred("fellrec.report_file")
+
 
 BY_CLIENT = ("clients", "clients_failed")
 """What a round's record says by client, and so is no column of its row."""

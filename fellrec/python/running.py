@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.config import RunConfig, Value
 from common.events import Event, as_line
@@ -15,8 +15,14 @@ from fellrec.python.run import Run
 from fellrec.python.settings import Recipe, Settings, merged
 from fellrec.terminal import Terminal
 
-in_process_runs = Deferred("fellrec.in_process")
-simulation = Deferred("fellrec.simulation")
+if TYPE_CHECKING:
+    from fellrec import in_process as in_process_runs
+    from fellrec import simulation
+    from fellrec.flower import Flower
+else:
+    in_process_runs = Deferred("fellrec.in_process")
+    simulation = Deferred("fellrec.simulation")
+
 
 Listener = Callable[[dict[str, Any]], None]
 """Called with every event of a run, a dict, as it happens; an exception of its own ends the run."""
@@ -77,7 +83,7 @@ def start(
     listen: Callable[[Event], None],
     nodes: int,
     cpus: int,
-    flower: object = None,
+    flower: Flower | None = None,
 ) -> RunFolder:
     """Runs one federation to its end; ``flower`` is one that is up already, for a run through it."""
     if in_process:
