@@ -11,7 +11,7 @@ from common.errors import FellrecError, MessageError
 from common.events import EventLog, Rejected
 from common.low_rank import Adapter
 from common.messages import Clicks, Measurement, Report, check_adapter, message_bytes, readable
-from common.messages.adapter import check_values
+from common.messages.adapter import odd_values
 from common.messages.measurement import joined
 from common.recommenders.federated import FederatedModel
 from server_app.failures import failure
@@ -181,10 +181,13 @@ class Inbox:
         """Takes up a report's contributions one by one; whose numbers are wrong is left out by name."""
         for client in set(report.measured) - set(report.clients) - set(report.left_out):
             self.reject(outcome, [client], round_number, LEFT_OUT, "it contributes nothing")
+        odd, each = odd_values(report.contribution), [tensor.unbind() for tensor in report.contribution.values()]
+        names = list(report.contribution)
         for place, client in enumerate(report.clients):
-            own = {name: tensor[place] for name, tensor in report.contribution.items()}
+            own = {name: rows[place] for name, rows in zip(names, each, strict=True)}
             try:
-                check_values(own, f"client {client!r}")
+                if place in odd:
+                    raise MessageError(f"client {client!r}: {odd[place]}")
                 self._limits[client].check_size(report.sizes[place])
             except MessageError as error:
                 self.reject(outcome, [client], round_number, error.code, str(error))

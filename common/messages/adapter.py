@@ -48,18 +48,26 @@ def check_adapter(adapter: Mapping[str, Tensor], like: Mapping[str, Tensor], sen
             raise MessageError(f"{sender}: tensor {name!r} is {tensor.dtype}, not {like[name].dtype}")
 
 
-def check_values(adapter: Mapping[str, Tensor], sender: str) -> None:
-    """Refuses tensors that hold a value which is not finite, or beyond :data:`LARGEST_VALUE`.
+def odd_values(stacked: Mapping[str, Tensor]) -> dict[int, str]:
+    """What is wrong with the values of some clients, by their places: not finite, or beyond :data:`LARGEST_VALUE`.
 
-    Raises
-    ------
-    MessageError : naming the sender and the tensor.
+    Parameters
+    ----------
+    stacked : Mapping[str, Tensor]
+        Tensors [clients, ...] by name; all clients are looked at in one go.
     """
-    for name, tensor in adapter.items():
-        if not torch.isfinite(tensor).all():
-            raise MessageError(f"{sender}: tensor {name!r} holds values that are not finite")
-        if tensor.numel() and float(tensor.abs().max()) > LARGEST_VALUE:
-            raise MessageError(f"{sender}: tensor {name!r} holds values beyond {LARGEST_VALUE:g}")
+    found: dict[int, str] = {}
+    for name, tensor in stacked.items():
+        rows = tensor.detach().reshape(len(tensor), -1)
+        if not rows.numel():
+            continue
+        # of a row with a value that is not finite the largest is none either
+        largest = rows.abs().amax(dim=1)
+        for place in (~(largest <= LARGEST_VALUE)).nonzero().flatten().tolist():
+            finite = bool(torch.isfinite(rows[place]).all())
+            fault = f"holds values beyond {LARGEST_VALUE:g}" if finite else "holds values that are not finite"
+            found.setdefault(place, f"tensor {name!r} {fault}")
+    return found
 
 
 def array_record(adapter: Adapter) -> ArrayRecord:
