@@ -80,6 +80,7 @@ class SplitConfig(Section):
         0.0, description="tokens, padding included, that a client may send in the long run; 0: any number"
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="loopback port of the service's Prometheus metrics; 0: none"
+        0,
+        description="loopback port of the Prometheus metrics of a run, and of the service where there is one; 0: none",
     )
     limits: LimitsConfig = LimitsConfig()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
+from prometheus_client import CollectorRegistry
 
 from common.config import RunConfig, from_flat
 from common.errors import FellrecError, RunError
@@ -20,6 +21,7 @@ from server_app.hosting import Hosting
 from server_app.progress import Progress
 from server_app.result import result_of
 from server_app.run_metrics import RunMetrics
+from server_app.split.page import MetricsPage
 from server_app.strategy import FederatedRecommenders
 
 app = ServerApp()
@@ -45,6 +47,10 @@ def main(grid: Grid, context: Context) -> None:
             if config.split.on:
                 hosting = stack.enter_context(closing(Hosting(config, folder.name, folder.path / "hosted")))
                 log.listen(RunMetrics(hosting.registry))
+            elif config.split.metrics_port:
+                registry = CollectorRegistry()
+                stack.enter_context(closing(MetricsPage(config.split.metrics_port, registry)))
+                log.listen(RunMetrics(registry))
             strategy = FederatedRecommenders(config, model, folder, log, began, hosting)
             strategy.start(grid, ArrayRecord(), config.num_server_rounds)
             result = result_of(strategy, created)
