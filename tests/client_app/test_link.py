@@ -295,3 +295,26 @@ def test_a_step_that_cannot_be_made_again_is_not_tried_for_ever(make_host) -> No
         link.step(-1.0)
         with pytest.raises(SplitError, match="refused a repetition: learning_rate is -1.0.*INVALID_ARGUMENT"):
             trunk(hidden())
+
+
+def test_a_guard_is_applied_to_all_that_goes_up_and_to_nothing_else(make_host) -> None:  # noqa: F811
+    """Hidden states of a forward and of an inference, and gradients: each once, in the one place before encoding."""
+    host = make_host()
+    address = host.start()
+    x, seen = hidden(), []
+
+    def guard(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(rows.clone())
+        return rows * 2
+
+    plain: list[torch.Tensor] = []
+    for client, settings, scale in (("ann", link_settings("bert", CUT, guard=guard), 1), ("bob", SETTINGS, 2)):
+        host.begin(client, 1, 0.1, adapter_seed=1)
+        with SplitLink(address, host.mint(client, 60), settings) as link:
+            plain.append(link.infer(scale * x))
+            given = (scale * x).clone().requires_grad_()
+            output = RemoteTrunk(link)(given)
+            (output.sum() * (1 if client == "ann" else 2)).backward()
+            plain += [output.detach(), given.grad]
+    assert all(torch.equal(one, other) for one, other in zip(plain[:3], plain[3:], strict=True))
+    assert len(seen) == 3 and torch.equal(seen[0], seen[1]) and not torch.equal(seen[1], seen[2])
