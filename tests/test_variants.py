@@ -1,4 +1,7 @@
-"""Every setting that changes what a run does: it runs to a complete result, and really changes something."""
+"""Settings of models, data and clients: each runs to a complete result, and really changes something.
+
+What the settings of the server's side make of what was sent is recomputed in ``tests/test_wiring.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,8 @@ from tests.federation import federate, tiny_settings
 from tests.test_federation import adapters, result
 
 CHANGES = {
-    "attention off": {"fellrec__attention": False},
-    "heating off": {"fellrec__heating": False},
-    "pacing off": {"fellrec__pacing": False},
-    "raw similarity": {"fellrec__similarity": "raw"},
     "product similarity": {"fellrec__similarity": "product"},
     "product merge": {"fellrec__merge": "product"},
-    "sharper attention": {"fellrec__temperature": 0.2},
-    "no averaging over rounds": {"strategy__average_rounds": 1},
-    "uniform": {"strategy__name": "fedavg", "fedavg__weights": "uniform"},
     "item and key/value embeddings": {"model__positions": "recformer"},
     "no projection": {"model__projection": False},
     "first token": {"model__pooling": "first"},

@@ -44,27 +44,39 @@ def by_round(messages: list[Message], number: int) -> list[Message]:
     return sorted(chosen, key=lambda m: m.content["config"]["clients"])
 
 
+VARIANTS: dict[str, dict[str, object]] = {
+    "as it is": {},
+    "attention off": {"fellrec__attention": False},
+    "heating off": {"fellrec__heating": False},
+    "pacing off": {"fellrec__pacing": False},
+    "raw similarity": {"fellrec__similarity": "raw"},
+    "similarity of a round": {"fellrec__similarity": "round"},
+    "sharper attention": {"fellrec__temperature": 0.2},
+    "quicker heating": {"fellrec__alpha": 1.2, "fellrec__beta": 1.0, "fellrec__loss_temperature": 0.5},
+    "as published": {"strategy__name": "fellrec-paper"},
+    "mean by size": {"strategy__name": "fedavg"},
+    "plain mean": {"strategy__name": "fedavg", "fedavg__weights": "uniform"},
+}
+"""Settings of what the server does, each with numbers that follow from what was sent."""
+
+BASE = {
+    "fellrec__own_share": "rule", "fellrec__temperature": 0.5, "fellrec__alpha": 0.6, "fellrec__beta": 3.0,
+    "num_server_rounds": ROUNDS, "train__learning_rate": RATE, "data__sets": "toy:2 large:2", "train__examples": 0,
+}  # fmt: skip
+
+
 @pytest.fixture
-def run(fellrec_home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple:
-    """Two shops with catalogues of different sizes; every client's learning rate as its optimiser had it."""
-    rates: dict[tuple[str, int], float] = {}
+def rates(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], float]:
+    """Every client's learning rate as its optimiser had it, by client and round."""
+    found: dict[tuple[str, int], float] = {}
     train = text_learner.train
 
     def kept(recommender, shelves, config, client, number, rate, *rest):  # noqa: ANN001, ANN002, ANN202
-        rates[client, number] = rate
+        found[client, number] = rate
         return train(recommender, shelves, config, client, number, rate, *rest)
 
     monkeypatch.setattr(text_learner, "train", kept)
-    tiny_settings(fellrec_home)
-    large = tiny_dataset("large", users=30, seed=1, animals=("long", "bear", "owl"))
-    large.save(fellrec_home / "data" / "large")
-    settings = tiny_settings(
-        fellrec_home, data__sets="toy:2 large:2", num_server_rounds=ROUNDS, train__learning_rate=RATE,
-        fellrec__own_share="rule", fellrec__temperature=0.5, fellrec__alpha=0.6, fellrec__beta=3.0,
-    )  # fmt: skip
-    grid = federate(settings, grid=Captured)
-    log = list(read_lines(RunFolder.find("latest", str(fellrec_home)).events_path))
-    return from_flat(settings), grid, log, rates
+    return found
 
 
 def heats(losses: list[float], items: list[int], age: int, config) -> np.ndarray:  # noqa: ANN001
@@ -76,33 +88,77 @@ def heats(losses: list[float], items: list[int], age: int, config) -> np.ndarray
     return np.tanh(config.fellrec.alpha / p ** (age / config.fellrec.beta))
 
 
-def test_rates_heats_and_weights_follow_from_what_was_sent(run) -> None:
-    config, grid, log, rates = run
+def rows(config, sent: np.ndarray, start: np.ndarray, origin: np.ndarray, warm: np.ndarray, sizes: np.ndarray):  # noqa: ANN001, ANN201
+    """The mixing matrix. FELLRec's: d_ij = w_i s_ij, s = ((1 + cos) / 2)^(1 / T), d_ii = 1, rows brought to the sum one."""
+    n, fellrec = len(sent), config.fellrec
+    if config.strategy.name == "fedavg":
+        share = sizes if config.fedavg.weights == "size" else np.ones(n)
+        return np.tile(share / share.sum(), (n, 1))
+    paper = config.strategy.name == "fellrec-paper"
+    compared = sent - {"update": origin, "round": start, "raw": 0.0}["raw" if paper else fellrec.similarity]
+    lengths = np.linalg.norm(compared, axis=1)
+    cosines = compared @ compared.T / lengths / lengths[:, None]
+    alike = ((1 + cosines) / 2) ** (1 if paper else 1 / fellrec.temperature)
+    if not (paper or fellrec.attention):
+        alike = np.ones((n, n))
+    found = (warm if paper or fellrec.heating else np.ones(n))[:, None] * alike
+    np.fill_diagonal(found, 1.0)
+    return found / found.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rates_heats_and_weights_follow_from_what_was_sent(fellrec_home: Path, rates: dict, variant: str) -> None:
+    """Two shops with catalogues, sizes and losses of their own."""
+    tiny_settings(fellrec_home)
+    large = tiny_dataset("large", users=60, seed=1, animals=("long", "bear", "owl"))
+    large.save(fellrec_home / "data" / "large")
+    settings = tiny_settings(fellrec_home, **BASE | VARIANTS[variant])
+    config, grid = from_flat(settings), federate(settings, grid=Captured)
+    log = list(read_lines(RunFolder.find("latest", str(fellrec_home)).events_path))
     joined = {name: told for line in log if line["event"] == "joined" for name, told in line["clients"].items()}
     ended = {line["round"]: line for line in log if line["event"] == "round_ended"}
-    clients = sorted(joined)
-    assert len(clients) == 4
-    origin = vectors(by_round(grid.sent, 1), "personal")[0]
-    warm = dict.fromkeys(clients, math.tanh(config.fellrec.alpha))
+    clients, shared = sorted(joined), config.strategy.name == "fedavg"
+    kind = "arrays" if shared else "personal"
+    origin = vectors(by_round(grid.sent, 1), kind)[0]
+    paced = config.strategy.name == "fellrec" and config.fellrec.pacing
+    warm = np.full(4, math.tanh(config.fellrec.alpha) if paced else 1.0)
     for number in range(1, ROUNDS + 1):
         replies = by_round(grid.replies, number)
-        assert [m.content["config"]["clients"][0] for m in replies] == clients
-        for client in clients:
-            assert rates[client, number] == pytest.approx(RATE * warm[client], rel=1e-6), (client, number)
+        assert [m.content["config"]["clients"][0] for m in replies] == clients and len(clients) == 4
+        for place, client in enumerate(clients):
+            assert rates[client, number] == pytest.approx(RATE * warm[place], rel=1e-6), (client, number)
         losses = [m.content["metrics"]["losses"][0] for m in replies]
+        sizes = np.array([m.content["metrics"]["sizes"][0] for m in replies], dtype=float)
         found = heats(losses, [joined[client]["items"] for client in clients], number - 1, config)
-        told = [ended[number]["clients"][client]["heat"] for client in clients]
-        assert told == pytest.approx(found.tolist(), rel=1e-9)
-        # d_ij = w_i s_ij, s = ((1 + cos) / 2)^(1 / T) of what each has changed since the run began, d_ii = 1
-        change = vectors(replies, "arrays") - origin
-        lengths = np.linalg.norm(change, axis=1)
-        alike = ((1 + change @ change.T / lengths / lengths[:, None]) / 2) ** (1 / config.fellrec.temperature)
-        rows = found[:, None] * alike
-        np.fill_diagonal(rows, 1.0)
-        rows /= rows.sum(axis=1, keepdims=True)
+        if not shared:
+            told = [ended[number]["clients"][client]["heat"] for client in clients]
+            assert told == pytest.approx(found.tolist(), rel=1e-9)
+        sent, start = vectors(replies, "arrays"), vectors(by_round(grid.sent, number), kind)
+        expected = rows(config, sent, start, origin, found, sizes)
         logged = np.array([[ended[number]["weights"][to][by] for by in clients] for to in clients])
-        np.testing.assert_allclose(logged, rows, rtol=1e-6)
+        np.testing.assert_allclose(logged, expected, rtol=1e-6)
         if number < ROUNDS:
-            mixed = vectors(by_round(grid.sent, number + 1), "personal")
-            np.testing.assert_allclose(mixed, rows @ vectors(replies, "arrays"), atol=1e-6)
-        warm = dict(zip(clients, found.tolist(), strict=True))
+            np.testing.assert_allclose(vectors(by_round(grid.sent, number + 1), kind), expected @ sent, atol=1e-6)
+        warm = found if paced else warm
+    assert len(set(sizes)) > 1 and logged.std() > 0 or variant == "plain mean"
+
+
+def test_without_averaging_a_client_serves_with_the_last_mix_and_with_it_with_the_mean(fellrec_home: Path) -> None:
+    for window in (1, 2):
+        settings = tiny_settings(fellrec_home, run_name=f"w{window}", **BASE | {"strategy__average_rounds": window,
+                                                                                "data__sets": "toy:3"})  # fmt: skip
+        grid = federate(settings, grid=Captured)
+        run = RunFolder.find(f"w{window}", str(fellrec_home))
+        log = list(read_lines(run.events_path))
+        mixed = []
+        for number in (ROUNDS - 1, ROUNDS):
+            (ended,) = [line for line in log if line["event"] == "round_ended" and line["round"] == number]
+            matrix = np.array(
+                [[ended["weights"][to][by] for by in sorted(ended["weights"])] for to in sorted(ended["weights"])]
+            )
+            mixed.append(matrix @ vectors(by_round(grid.replies, number), "arrays"))
+        wanted = np.mean(mixed[-window:], axis=0)
+        for place, client in enumerate(("toy-0", "toy-1", "toy-2")):
+            served = run.load_adapter(client)
+            found = np.concatenate([served[name].double().numpy().ravel() for name in sorted(served)])
+            np.testing.assert_allclose(found, wanted[place], atol=1e-6)
