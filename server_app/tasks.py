@@ -99,10 +99,10 @@ class Tasks:
         return message_bytes(self._task(make, [client], {client: member}).to_record())
 
     def _sent(self, make: _Making, clients: Sequence[str], members: Mapping[str, Member]) -> Sent:
-        record = self._task(make, clients, members).to_record()
         node = members[clients[0]].node
         if node is None:
             raise RunError(f"client {clients[0]!r} is away, and no message reaches it", "start its node again")
+        record = self._task(make, clients, members).to_record()
         # a message lives no longer than its round
         seconds = self._config.federation.timeout
         message = Message(record, node, make.kind, ttl=seconds, group_id=str(make.number))
