@@ -256,4 +256,5 @@ def _between(mixed: State, own: State, share: float) -> State:
 def _column(own: Sequence[Mapping[str, float | int | None]], name: str) -> tuple[float, ...]:
     """One metric of every client; -1 for an AUC that does not exist, 0 for what a client without rows lacks."""
     missing = -1.0 if name == "auc" else 0.0
-    return tuple(missing if metrics.get(name) is None else float(metrics[name]) for metrics in own)
+    found = (metrics.get(name) for metrics in own)
+    return tuple(missing if value is None else float(value) for value in found)

@@ -26,7 +26,10 @@ class RemoteSequence:
 
     Parameters
     ----------
-    bare : asked at each call, whether the base model alone is meant.
+    link : SplitLink
+        The link to the service.
+    bare : callable
+        Tells at each call whether the base model alone is meant.
     """
 
     def __init__(self, link: SplitLink, bare: Callable[[], bool]) -> None:
@@ -58,7 +61,8 @@ class RemoteSequence:
             held = self._held
             identity = held[1] if held is not None and held[0] is stream else stream.begin_sequence()
             self._held = stream, identity, None
-            found, rows = None, None
+            rows: Rows
+            found: Answer | None = None
             if change.past and held == (stream, identity, bare):
                 rows, asked = _decode(identity, hidden, mask, positions, change)
                 request = pb.Request(op=pb.OP_DECODE, rows=rows.message(), sequence=asked, bare=bare)

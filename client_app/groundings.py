@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import torch
@@ -16,8 +17,13 @@ from common.data.split import Cases
 from common.messages import Rankings
 from common.messages.report import GROUNDED
 from common.recommenders.evidence import MOST_USERS
-from common.recommenders.generative import GenerativeRecommender, Grounding
+from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.generative_settings import Grounding
 from common.recommenders.grounding import exact_share
+from common.recommenders.recommender import own_index
+from common.recommenders.title_index import TitleIndex
+
+WAYS: tuple[Grounding, ...] = get_args(Grounding)
 
 
 def both_groundings(
@@ -33,10 +39,21 @@ def both_groundings(
 
     Parameters
     ----------
-    measured : served and alone, by the way that the configuration asks for.
+    recommender : GenerativeRecommender
+        The client's recommender.
+    shelf : Shelf
+        What the client holds.
+    cases : Cases
+        Users to rank for.
+    config : RunConfig
+        Configuration of the run.
+    measured : tuple of Rankings
+        Served and alone, by the way that the configuration asks for.
     """
     found = dict(zip(GROUNDED[config.generate.grounding], measured, strict=True))
-    for way in set(GROUNDED) - {config.generate.grounding}:
+    for way in WAYS:
+        if way == config.generate.grounding:
+            continue
         chosen = config
         if config.evaluate.evidence == "injection":
             chosen = config.model_copy(
@@ -57,7 +74,7 @@ def exactness(recommender: GenerativeRecommender, shelf: Shelf, cases: Cases, co
     texts, batch = [], config.evaluate.batch_size
     for start in range(0, min(MOST_USERS, len(cases)), batch):
         texts += recommender.generate(cases.histories[start : min(start + batch, MOST_USERS)], shelf.texts)
-    return exact_share(texts, shelf.texts.texts) if texts else 0.0
+    return exact_share(texts, own_index(shelf.texts, TitleIndex).texts) if texts else 0.0
 
 
 @torch.no_grad()

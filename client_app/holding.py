@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.config import RunConfig
 from common.data.coverage import Coverage
@@ -22,6 +23,13 @@ class Holding:
 
     client: str
     dataset: Dataset
+
+    @property
+    def parts(self) -> NDArray[np.int8]:
+        """The part of every interaction, int8 [n]; a data set that is not split is refused by DataError."""
+        if self.dataset.parts is None:
+            raise DataError(f"client {self.client!r}: data are not split", "load them by Holding.load")
+        return self.dataset.parts
 
     @classmethod
     def load(cls, client: str, folder: Path, how: str) -> Holding:
@@ -53,14 +61,14 @@ class Holding:
     def facts(self, groups: tuple[int, ...] = ()) -> ClientFacts:
         """The counts that the server may know, and the client's value of every grouping attribute."""
         data = self.dataset
-        coverage = Coverage.of(data.interactions, data.parts)
+        coverage = Coverage.of(data.interactions, self.parts)
         return ClientFacts(
             client=self.client,
             set=SetFacts(data.catalogue.name, data.catalogue.digest, len(data.catalogue), data.generated, data.split),
             digest=data.digest,
             users=len(np.unique(data.interactions.users)),
             interactions=len(data.interactions),
-            train_interactions=int((data.parts == Part.TRAIN).sum()),
+            train_interactions=int((self.parts == Part.TRAIN).sum()),
             test_users=coverage.tested,
             met_before=coverage.met_before,
             groups=groups,
@@ -68,7 +76,7 @@ class Holding:
 
     def train_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and items of the training interactions, int32 each."""
-        train = self.dataset.parts == Part.TRAIN
+        train = self.parts == Part.TRAIN
         return self.dataset.interactions.users[train], self.dataset.interactions.items[train]
 
     def examples(self, config: RunConfig, round_number: int) -> TrainingExamples:
@@ -76,7 +84,7 @@ class Holding:
         draw = (round_number,) if config.train.resample else ()
         seed = derive(config.seed, "examples", self.client, *draw)
         data = self.dataset
-        found = training_examples(data.interactions, data.parts, config.model.history, config.train.examples, seed)
+        found = training_examples(data.interactions, self.parts, config.model.history, config.train.examples, seed)
         if len(found) == 0:
             raise DataError(
                 f"client {self.client!r}: no user has two training interactions", "give it longer histories"
@@ -86,4 +94,4 @@ class Holding:
     def cases(self, part: Part, limit: int, seed: int) -> Cases:
         """Evaluation cases of a part; the same users in every round, so that rounds compare."""
         chosen = derive(seed, "cases", self.client, int(part))
-        return cases(self.dataset.interactions, self.dataset.parts, part, limit, chosen)
+        return cases(self.dataset.interactions, self.parts, part, limit, chosen)

@@ -18,7 +18,7 @@ from common.config import RunConfig, Value
 from common.cut import config_digest, digest, set_trunk
 from common.errors import ConfigError, MessageError
 from common.messages import Doors
-from common.models import resolve
+from common.models import config_of, resolve
 from common.wire import CREDITS, Codec
 
 ROOT, CERTIFICATE, KEY = "split-root-certificate", "split-certificate", "split-key"
@@ -111,7 +111,7 @@ class Hosted:
             config=config_digest(folder),
             k=config.split.k,
             m=config.split.m,
-            hidden_size=backbone.config.hidden_size,
+            hidden_size=config_of(backbone).hidden_size,
             codec=Codec(config.split.codec),
             training=training,
         )

@@ -7,7 +7,7 @@ Both answer the same three questions; how they train and measure is theirs (:mod
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from client_app.learned import Learned, Measured
 from client_app.memory import Memory
@@ -27,11 +27,16 @@ class Learner(Protocol):
         What each client keeps.
     """
 
-    clients: tuple[str, ...]
-    scopes: Mapping[str, Scope]
-    memories: Sequence[Memory]
+    @property
+    def clients(self) -> tuple[str, ...]: ...
 
-    def __enter__(self) -> Learner: ...
+    @property
+    def scopes(self) -> Mapping[str, Scope]: ...
+
+    @property
+    def memories(self) -> Sequence[Memory]: ...
+
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *failure: object) -> None: ...
 

@@ -36,13 +36,24 @@ class LinkSettings:
 
     Attributes
     ----------
-    digest, config, k, m, hidden_size : of the model, its weights' and its configuration's digest, and of its cut; a
-        service that hosts another one refuses.
-    codec : of hidden states and gradients, both ways.
-    training : whether the link trains; inference needs no open round.
-    reply_seconds : to wait for one reply. attempts : in a row without success, before giving up.
-    first_wait, longest_wait : seconds between attempts; each is twice the one before.
-    guard : applied to all that goes up, hidden states and gradients, in the one place before encoding.
+    digest, config : str
+        Digests of the model's weights and of its configuration; a service that hosts another model refuses.
+    k, m : int
+        The model's cut; a service that cuts elsewhere refuses.
+    hidden_size : int
+        Width of the model's hidden states.
+    codec : Codec
+        Codec of hidden states and gradients, both ways.
+    training : bool
+        Whether the link trains; inference needs no open round.
+    reply_seconds : float
+        Seconds to wait for one reply.
+    attempts : int
+        Attempts in a row without success, before giving up.
+    first_wait, longest_wait : float
+        Seconds between attempts; each is twice the one before.
+    guard : callable
+        What is applied to all that goes up, hidden states and gradients, in the one place before encoding.
     """
 
     digest: str
@@ -67,14 +78,23 @@ class SplitLink:
 
     Parameters
     ----------
-    address : ``host:port``.
-    token : minted by the server for this client and round.
-    root_certificate : PEM of the authority that signed the service's certificate; None only on loopback.
-    pair : PEM of the client's own certificate chain and private key, where the service asks for them.
+    address : str
+        ``host:port``.
+    token : str
+        Token that the server minted for this client and round.
+    settings : LinkSettings
+        What the client means to talk to.
+    root_certificate : bytes or None
+        PEM of the authority that signed the service's certificate; None only on loopback.
+    pair : tuple of bytes or None
+        PEM of the client's own certificate chain and private key, where the service asks for them.
 
     Attributes
     ----------
-    bytes_up, bytes_down : of all messages so far. seconds : spent waiting for replies so far.
+    bytes_up, bytes_down : int
+        Bytes of all messages so far.
+    seconds : float
+        Seconds spent waiting for replies so far.
 
     Raises
     ------
@@ -133,7 +153,14 @@ class SplitLink:
 
         Parameters
         ----------
-        bare : without this client's adapter, by the base model alone.
+        hidden : Tensor
+            Hidden states [B,T,H].
+        mask : Tensor or None
+            [B,T], 0 where padded.
+        positions : Tensor or None
+            [B,T] or [1,T].
+        bare : bool
+            Whether they go through the base model alone, without this client's adapter.
 
         Raises
         ------
@@ -152,8 +179,8 @@ class SplitLink:
 
         Parameters
         ----------
-        send : sends what is right for a connection and waits for the reply; called again with the next one where it
-            fails.
+        send : callable
+            Sends what is right for a connection and waits for the reply; called again with the next one where it fails.
 
         Raises
         ------
@@ -167,7 +194,16 @@ class SplitLink:
 
         Parameters
         ----------
-        past : columns of these rows that the service holds already.
+        stream : Stream
+            The connection.
+        request : pb.Request
+            What is asked.
+        rows : Rows
+            Form of the hidden states.
+        hidden : Tensor
+            Hidden states [B,T,H].
+        past : int
+            Columns of these rows that the service holds already.
 
         Raises
         ------
@@ -197,16 +233,16 @@ class SplitLink:
         with self._lock:
             self._micro += 1
             identity = self._micro
-        sent: Sent | None = None
+        made: list[Sent] = []
 
         def ask(stream: Stream) -> Answer:
-            nonlocal sent
-            if sent is None:
+            if not made:
                 _check_size(rows, stream)
                 tokens = self._guarded(rows.pack(hidden.detach()), stream)
                 # a copy: the caller may change its tensor, a repetition must not
                 payload = encode(tokens, self.settings.codec).clone()
-                sent = Sent(identity, number, rows, announce(tokens, self.settings.codec), payload)
+                made.append(Sent(identity, number, rows, announce(tokens, self.settings.codec), payload))
+            (sent,) = made
             request = pb.Request(
                 number=number, op=pb.OP_FORWARD, step=self._journal.step, micros=[sent.name], rows=rows.message(),
                 tensors=[sent.tensor], deadline_ms=self._deadline,
@@ -216,14 +252,19 @@ class SplitLink:
         _, output = self._try(ask)
         # the service lets a forward in only at its own step, so the step before it was made
         self._asked = None
-        return _unpacked(rows, output, hidden), sent
+        return _unpacked(rows, output, hidden), made[0]
 
     def backward(self, sent: Sent, gradient: Tensor, wants_input: bool = True) -> Tensor | None:
         """The gradients [B,T,H] of a forward's input, from those of its result.
 
         Parameters
         ----------
-        wants_input : False where nothing below needs them; then they are not sent, and the result is None.
+        sent : Sent
+            The forward's second value.
+        gradient : Tensor
+            Gradients [B,T,H] of its result.
+        wants_input : bool
+            Whether anything below needs them; else they are not sent, and the result is None.
 
         Raises
         ------
@@ -248,7 +289,8 @@ class SplitLink:
 
         Parameters
         ----------
-        learning_rate : None takes the one that the server began the round with.
+        learning_rate : float or None
+            Learning rate of the step; None takes the one that the server began the round with.
 
         Returns
         -------
@@ -276,7 +318,8 @@ class SplitLink:
         """
         asked, self._asked = self._asked, None
         if asked is not None:
-            self._try(lambda stream: stream.wait(asked[1]) if stream is asked[0] else _nothing(stream))
+            way, reply = asked
+            self._try(lambda stream: stream.wait(reply) if reply is not None and stream is way else _nothing(stream))
 
     def close(self) -> None:
         """Waits for the last step, then ends the connection; what was not committed by the server's round is lost.
@@ -306,7 +349,7 @@ class SplitLink:
 
     def _persist(self, ask: Callable[[Stream], Answer]) -> Answer:
         """Reconnects, replays and waits longer each time."""
-        failure: SplitError | None = None
+        failure = SplitError("none was made")
         for attempt in range(self.settings.attempts):
             if attempt:
                 time.sleep(min(self.settings.first_wait * 2 ** (attempt - 1), self.settings.longest_wait))
@@ -392,6 +435,8 @@ class SplitLink:
             number=sent.backward, op=pb.OP_BACKWARD, step=step, micros=[sent.name], rows=sent.rows.message(),
             tensors=[sent.tensor] * (2 if with_input else 1), input_gradient=wants_input, deadline_ms=self._deadline,
         )  # fmt: skip
+        if sent.gradient is None:
+            raise SplitError(f"micro-batch {sent.id!r} has no gradients to send", "run its backward first")
         payloads = [sent.gradient, sent.input] if with_input else [sent.gradient]
         reply, tensor = stream.ask(request, payloads, sent.rows.tokens if wants_input else 0)
         if reply.status == pb.STATUS_INPUT_WANTED and not with_input:
@@ -452,5 +497,7 @@ def _check_size(rows: Rows, stream: Stream, past: int = 0) -> None:
         )
 
 
-def _unpacked(rows: Rows, tokens: Tensor, like: Tensor) -> Tensor:
+def _unpacked(rows: Rows, tokens: Tensor | None, like: Tensor) -> Tensor:
+    if tokens is None:
+        raise SplitError("a reply came without the tensor that was asked for", "client and service must agree")
     return rows.unpack(tokens).to(like.device, like.dtype)

@@ -70,7 +70,7 @@ def _chunks(cases: Cases, batch: int) -> Iterator[slice]:
             log.info("ranked for %d of %d users, %.1f ms each", done, len(cases), 1000 * (now - began) / done)
 
 
-def recommender_scorer(recommender: Recommender, shelf: Shelf) -> Scorer:
+def recommender_scorer(recommender: Recommender, shelf: Shelf) -> Callable[[Sequence[np.ndarray]], Tensor]:
     """The model's scores, without gradient and dropout."""
 
     @torch.no_grad()

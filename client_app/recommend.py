@@ -17,7 +17,7 @@ from torch.nn import functional
 from client_app.holding import Holding
 from client_app.items import Base, Shelf, frozen_in, item_matrix
 from client_app.memory import Memory
-from client_app.ranking import fitted_evidence, recommender_scorer
+from client_app.ranking import Scorer, fitted_evidence, recommender_scorer
 from client_app.title_finder import TitleFinder
 from common.config import RunConfig
 from common.errors import ConfigError, DataError
@@ -35,8 +35,14 @@ class Recommended:
 
     Attributes
     ----------
-    key : the source's own item id. score : higher is better, comparable within one list only. because : titles of the
-        history that lie nearest to it, nearest first: what it is alike, not an account of the score.
+    key : str
+        The source's own item id.
+    title : str
+        Title of the item.
+    score : float
+        Higher is better, comparable within one list only.
+    because : tuple of str
+        Titles of the history that lie nearest to it, nearest first: what it is alike, not an account of the score.
     """
 
     key: str
@@ -51,7 +57,16 @@ class Recommendations:
 
     Attributes
     ----------
-    user : the user's own id; '' for somebody whose history was given. notes : titles that were read as others.
+    client : str
+        Name of the client.
+    user : str
+        The user's own id; '' for somebody whose history was given.
+    history : tuple of str
+        Titles, newest first.
+    recommended : tuple of Recommended
+        Items, best first.
+    notes : tuple of str
+        Titles that were read as others.
     """
 
     client: str
@@ -66,10 +81,20 @@ class Recommending:
 
     Parameters
     ----------
-    recommender : with the client's adapter loaded, and its middle layers in place.
-    memory : what the client kept from the run of ``rounds`` rounds: its item matrix, if there is one.
-    weights : of the client's own evidence, as they were chosen when the run ended; None chooses them now.
-    base : what, entered, makes middle layers elsewhere compute without adapters.
+    recommender : Recommender
+        The recommender with the client's adapter loaded, and its middle layers in place.
+    holding : Holding
+        The client's data.
+    memory : Memory
+        What the client kept from the run: its item matrix, if there is one.
+    config : RunConfig
+        Configuration of the run.
+    rounds : int
+        Rounds of the run.
+    weights : Weights or None
+        Weights of the client's own evidence, as they were chosen when the run ended; None chooses them now.
+    base : callable
+        What, entered, makes middle layers elsewhere compute without adapters.
 
     Raises
     ------
@@ -152,7 +177,7 @@ class Recommending:
                 user = interactions.user_keys[position]
                 yield Recommendations(self.client, user, self._titles(history[::-1]), best)
 
-    def _best(self, histories: Sequence[NDArray], top: int) -> list[tuple[Recommended, ...]]:
+    def _best(self, histories: Sequence[NDArray[np.integer]], top: int) -> list[tuple[Recommended, ...]]:
         blended = self._evidence.blend(self._scores(histories), histories)
         found = []
         for history, row in zip(histories, blended, strict=True):
@@ -169,7 +194,7 @@ class Recommending:
         return Recommended(catalogue.keys[item], catalogue.titles[item], score, because)
 
     @torch.no_grad()
-    def _because(self, items: Tensor, history: NDArray) -> list[tuple[str, ...]]:
+    def _because(self, items: Tensor, history: NDArray[np.integer]) -> list[tuple[str, ...]]:
         """Per item the nearest of the history that is read: by what each of it would score, read alone."""
         newest = history[-self._config.model.history :][::-1]
         _, first = np.unique(self._same_title[newest], return_index=True)
@@ -181,8 +206,8 @@ class Recommending:
         return [self._titles(read[place] for place in row) for row in nearest]
 
     @torch.no_grad()
-    def _scores(self, histories: Sequence[NDArray]) -> NDArray[np.float32]:
-        return torch.as_tensor(self._score(histories)).float().cpu().numpy()
+    def _scores(self, histories: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
+        return self._score(histories).float().cpu().numpy()
 
     def _titles(self, items: Iterable[int]) -> tuple[str, ...]:
         titles = self._holding.dataset.catalogue.titles
@@ -197,7 +222,7 @@ class Recommending:
         return TitleFinder(self._holding.dataset.catalogue.titles)
 
 
-def _evidence(score: object, holding: Holding, config: RunConfig, weights: Weights | None) -> Evidence:
+def _evidence(score: Scorer, holding: Holding, config: RunConfig, weights: Weights | None) -> Evidence:
     if weights is None:
         return fitted_evidence(score, holding, config)
     catalogue = len(holding.dataset.catalogue)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoReply
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import torch
@@ -35,7 +35,7 @@ class Broken(SplitError):
         super().__init__(message, hint)
         self.passing = passing
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.hint, self.passing)
 
 
@@ -44,12 +44,21 @@ class Stream:
 
     Parameters
     ----------
-    seconds : to wait for a reply at most.
-    count : called with the bytes of every message sent (up) and received (down).
+    channel : grpc.Channel
+        Channel to the service.
+    token : str
+        Token of the client.
+    hello : pb.Hello
+        What the client means to talk to.
+    seconds : float
+        Seconds to wait for a reply at most.
+    count : callable
+        Called with the bytes of every message sent (up) and received (down).
 
     Attributes
     ----------
-    welcome : where the service says that the client stands.
+    welcome : pb.Welcome
+        Where the service says that the client stands.
 
     Raises
     ------
@@ -70,8 +79,8 @@ class Stream:
         self._lock = threading.Lock()
         self._failure: Broken | None = None
         self._outgoing.put(frames(pb.Frame(hello=hello)))
-        call = channel.stream_stream(METHOD)
-        self._call = call(self._messages(), metadata=[("authorization", f"Bearer {token}")])
+        call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
+        self._call = call(self._messages(), metadata=(("authorization", f"Bearer {token}"),))
         threading.Thread(target=self._read, name="fellrec-link", daemon=True).start()
         self.welcome = self.wait(self._welcomed)
         if self.welcome.dtype not in DTYPES:
@@ -91,7 +100,12 @@ class Stream:
 
         Parameters
         ----------
-        payloads : of the request's tensors, uint8. tokens : of the tensor that is expected back; 0 expects none.
+        request : pb.Request
+            What is asked, under a number of its own.
+        payloads : Sequence of Tensor
+            Payloads of the request's tensors, uint8.
+        tokens : int
+            Tokens of the tensor that is expected back; 0 expects none.
         """
         future: Future[Answer] = Future()
         with self._lock:
@@ -143,7 +157,9 @@ class Stream:
     def _read(self) -> None:
         try:
             while (frame := self._next()) is not None:
-                part = frame.WhichOneof("part") if isinstance(frame, pb.Frame) else "chunk"
+                if not isinstance(frame, pb.Frame):
+                    raise Broken("a 'chunk' came where a reply was expected", passing=False)
+                part = frame.WhichOneof("part")
                 if part == "welcome" and not self._welcomed.done():
                     self._welcomed.set_result(frame.welcome)
                 elif part == "reply":
@@ -189,9 +205,9 @@ class Stream:
     def _fail(self, broken: Broken) -> None:
         with self._lock:
             self._failure = broken
-            pending = list(self._pending.values())
+            waiting: list[Future[Any]] = [self._welcomed, *self._pending.values()]
             self._pending.clear()
-        for future in (self._welcomed, *pending):
+        for future in waiting:
             if not future.done():
                 future.set_exception(broken)
         self._outgoing.put(None)

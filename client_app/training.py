@@ -76,7 +76,8 @@ def train(
                     part.backward()
                     loss += part.item()
                 if proximal:
-                    pull = sum((p - q).pow(2).sum() for p, q in zip(trained, received, strict=True))
+                    pairs = zip(trained, received, strict=True)
+                    pull = sum(((p - q).pow(2).sum() for p, q in pairs), start=torch.zeros(()))
                     (proximal / 2 * pull).backward()
                 optimiser.step()
                 step_hosted(rate)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from client_app.generation import RemoteSequence
 from client_app.link import SplitLink
@@ -41,8 +41,12 @@ class RemoteTrunk(nn.Module):
 
         Parameters
         ----------
-        attention_mask : [B,T], 0 where padded, 1 a token, 2 a token with global attention.
-        position_ids : [B,T] or [1,T].
+        hidden : Tensor
+            Hidden states [B,T,H].
+        attention_mask : Tensor or None
+            [B,T], 0 where padded, 1 a token, 2 a token with global attention.
+        position_ids : Tensor or None
+            [B,T] or [1,T].
 
         Raises
         ------
@@ -52,7 +56,9 @@ class RemoteTrunk(nn.Module):
         if self.training and torch.is_grad_enabled():
             if bare:
                 raise SplitError("the base model alone is not trained", "call it under torch.no_grad()")
-            return _Remote.apply(hidden, self._anchor, attention_mask, position_ids, self.link)
+            # torch leaves it without types
+            output: Tensor = _Remote.apply(hidden, self._anchor, attention_mask, position_ids, self.link)  # type: ignore[no-untyped-call]
+            return output
         if torch.is_grad_enabled() and hidden.requires_grad:
             raise SplitError("gradients would end at the hosted layers, which are in evaluation mode",
                              "call train() on the trunk, or evaluate under torch.no_grad()")  # fmt: skip
@@ -85,7 +91,7 @@ class RemoteTrunk(nn.Module):
 class _Remote(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, hidden: Tensor, anchor: Tensor, mask: Tensor | None, positions: Tensor | None, link: SplitLink
+        ctx: Any, hidden: Tensor, anchor: Tensor, mask: Tensor | None, positions: Tensor | None, link: SplitLink
     ) -> Tensor:
         output, ctx.sent = link.forward(hidden, mask, positions)
         ctx.link = link
@@ -94,4 +100,5 @@ class _Remote(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.link.backward(ctx.sent, gradient, wants_input=ctx.needs_input_grad[0]), None, None, None, None
+        found = ctx.link.backward(ctx.sent, gradient, wants_input=ctx.needs_input_grad[0])
+        return found, None, None, None, None

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,7 +28,8 @@ from common.privacy.budget import release_settings
 
 log = logging.getLogger("flwr")
 
-Made = Callable[[], Learner]
+Made = tuple[tuple[str, ...], Callable[[], Learner]]
+"""Clients, and what makes their learner."""
 
 LONGEST_REASON = 250
 """Characters of a reason that travel."""
@@ -34,13 +37,22 @@ LONGEST_REASON = 250
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one learner's clients came to."""
+    """What one learner's clients measured."""
 
     learner: Learner
     measured: Measured
-    learned: Learned | None
-    released: Released
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained(Answer):
+    """What one learner's clients measured and learned."""
+
+    learned: Learned
+    released: Released
+
+
+A = TypeVar("A", bound=Answer)
 
 
 def train(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report:
@@ -54,7 +66,7 @@ def train(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report:
     noise = release_settings(config.privacy, config.num_server_rounds)
     received = one_of_each(task)
 
-    def work(learner: Learner) -> Answer:
+    def work(learner: Learner) -> Trained:
         clock = time.perf_counter()
         measured = learner.validate()
         validated = time.perf_counter()
@@ -68,7 +80,7 @@ def train(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report:
             "split": learned.waited,
             "outbox": time.perf_counter() - trained,
         }
-        return Answer(learner, measured, learned, released, seconds)
+        return Trained(learner, measured, seconds, learned, released)
 
     answers, left_out = _answers(config, node, task, True, work)
     rows = [(answer, place) for answer in answers for place in answer.released.places]
@@ -103,23 +115,24 @@ def evaluate(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report
     def work(learner: Learner) -> Answer:
         clock = time.perf_counter()
         measured = learner.evaluate()
-        return Answer(learner, measured, None, Released(), {"evaluate": time.perf_counter() - clock})
+        return Answer(learner, measured, {"evaluate": time.perf_counter() - clock})
 
     answers, left_out = _answers(config, node, task, False, work)
     return Report(round=task.round, left_out=left_out, **_measured(answers))
 
 
-def _learners(config: RunConfig, node: Mapping[str, Value], task: Task, training: bool) -> list[tuple[tuple, Made]]:
+def _learners(config: RunConfig, node: Mapping[str, Value], task: Task, training: bool) -> list[Made]:
     """What learns, each with its clients: small models all at once, language models one after another."""
     if config.model.recommender == "click":
-        return [(task.clients, lambda: click_learner(config, node, task, training))]
-    return [((client,), lambda one=client: text_learner(config, node, task, one, training)) for client in task.clients]
+        return [(task.clients, partial(click_learner, config, node, task, training))]
+    return [((client,), partial(text_learner, config, node, task, client, training)) for client in task.clients]
 
 
 def _answers(
-    config: RunConfig, node: Mapping[str, Value], task: Task, training: bool, work: Callable[[Learner], Answer]
-) -> tuple[list[Answer], dict[str, str]]:
-    answers, left_out = [], {}
+    config: RunConfig, node: Mapping[str, Value], task: Task, training: bool, work: Callable[[Learner], A]
+) -> tuple[list[A], dict[str, str]]:
+    answers: list[A] = []
+    left_out: dict[str, str] = {}
     made = _learners(config, node, task, training)
     for clients, make in made:
         try:
@@ -138,7 +151,7 @@ def reason_of(error: FellrecError) -> str:
     return f"[{error.code}] see the client's log" if isinstance(error, DataError | ConfigError) else str(error)
 
 
-def _measured(answers: Sequence[Answer]) -> dict:
+def _measured(answers: Sequence[Answer]) -> dict[str, Any]:
     details: dict[str, dict[str, list[float]]] = {}
     for answer in answers:
         for name, columns in answer.measured.details.items():

@@ -19,14 +19,18 @@ Histories = Sequence[ArrayLike]
 BLOCK = 512
 """Rows of the item-to-item table that are worked out at once."""
 
+_NOTHING = np.empty(0, dtype=np.int64)
+
 
 class Popularity:
     """An item scores by the number of users who have it.
 
     Parameters
     ----------
-    users, items : the train interactions, [interactions] each; repeated ones count once.
-    n_items : size of the catalogue.
+    users, items : ArrayLike
+        The train interactions, [interactions] each; repeated ones count once.
+    n_items : int
+        Size of the catalogue.
     """
 
     def __init__(self, users: ArrayLike, items: ArrayLike, n_items: int) -> None:
@@ -45,10 +49,14 @@ class ItemKNN:
 
     Parameters
     ----------
-    users, items : the train interactions, [interactions] each; repeated ones count once.
-    n_items : size of the catalogue.
-    neighbours : nearest items kept for each item; of equally near ones any, but always the same.
-    shrinkage : distrust of similarities that rest on few users; 0 for the plain cosine.
+    users, items : ArrayLike
+        The train interactions, [interactions] each; repeated ones count once.
+    n_items : int
+        Size of the catalogue.
+    neighbours : int
+        Nearest items kept for each item; of equally near ones any, but always the same.
+    shrinkage : float
+        Distrust of similarities that rest on few users; 0 for the plain cosine.
     """
 
     def __init__(
@@ -64,9 +72,12 @@ class ItemKNN:
     def scores(self, histories: Histories) -> NDArray[np.float32]:
         """Summed similarities to the distinct items of each history, [m, n_items]; zeros for an empty history."""
         rows = np.repeat(np.arange(len(histories)), [len(np.atleast_1d(history)) for history in histories])
-        columns = np.concatenate([np.atleast_1d(np.asarray(history, dtype=np.int64)) for history in histories] or [[]])
-        chosen = _table(rows, columns.astype(np.int64), (len(histories), self._n_items))
-        return (chosen @ self._similarities).toarray()
+        columns = np.concatenate(
+            [np.atleast_1d(np.asarray(history, dtype=np.int64)) for history in histories] or [_NOTHING]
+        )
+        chosen = _table(rows, columns, (len(histories), self._n_items))
+        found: NDArray[np.float32] = (chosen @ self._similarities).toarray()
+        return found
 
 
 def _interactions(users: ArrayLike, items: ArrayLike, n_items: int) -> sparse.csr_array:

@@ -7,6 +7,8 @@ is then the accuracy.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
@@ -22,9 +24,12 @@ def click_metrics(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> dic
 
     Parameters
     ----------
-    clicks : [n], 1 or 0.
-    logits : [n], finite; a click is foretold from 0 up (probability 0.5).
-    users : int [n], whose row each is.
+    clicks : ArrayLike
+        [n], 1 or 0.
+    logits : ArrayLike
+        [n], finite; a click is foretold from 0 up (probability 0.5).
+    users : ArrayLike
+        int [n], whose row each is.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def click_metrics(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> dic
     }
 
 
-def auc(clicks: NDArray, logits: NDArray) -> float | None:
+def auc(clicks: NDArray[np.int64], logits: NDArray[np.float64]) -> float | None:
     """The share of (click, no click) pairs in the right order, ties as half; None where there is no pair."""
     positives = int(clicks.sum())
     negatives = len(clicks) - positives
@@ -71,7 +76,9 @@ def user_auc(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> dict[int
     return {user: value for user, value in values.items() if value is not None}
 
 
-def _rows(clicks: ArrayLike, logits: ArrayLike, users: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+def _rows(
+    clicks: ArrayLike, logits: ArrayLike, users: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[Any]]:
     y, scores, owners = np.asarray(clicks), np.asarray(logits, dtype=np.float64), np.asarray(users)
     if y.ndim != 1 or not y.shape == scores.shape == owners.shape:
         raise DataError(f"clicks, logits and users are {y.shape!r}, {scores.shape!r} and {owners.shape!r}", "[n] each")

@@ -361,7 +361,7 @@ def read_events(path: Path) -> Iterator[Event]:
             yield event
 
 
-_SIMPLE = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+_SIMPLE: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
 
 
 def _fits(annotation: str, value: Any) -> bool:

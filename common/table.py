@@ -13,7 +13,7 @@ def result_table(result: dict[str, Any]) -> list[str]:
     metrics = result["metrics"]
     if "auc" in metrics["test"]:
         return _click_table(result)
-    rows = [("", "users", *("R@10", "R@20", "N@10", "N@20"), "popularity R@10", "item-kNN R@10")]
+    rows: list[tuple[str, ...]] = [("", "users", *("R@10", "R@20", "N@10", "N@20"), "popularity R@10", "item-kNN R@10")]
     for client, row in metrics["clients"].items():
         baselines = row["baselines"]
         rows.append((client, str(row["test_users"]), *(f"{row[name]:.4f}" for name in COLUMNS),

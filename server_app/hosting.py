@@ -13,13 +13,14 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from common.adapters.lora import targets_of
-from common.config import RunConfig, SplitConfig
+from common.config import RunConfig
 from common.cut import Cut, config_digest, digest, owner, read_config, server_side, whole_name
 from common.errors import FellrecError
 from common.low_rank import Adapter
 from common.messages import Doors
 from common.models import DTYPES, resolve
 from common.recommenders.build import causal
+from common.split_config import SplitConfig
 from server_app.split.handshakes import Handshakes
 from server_app.split.host import SplitHost
 from server_app.split.page import MetricsPage
@@ -126,7 +127,14 @@ class Hosting:
 
         Parameters
         ----------
-        steps : how many optimiser steps the client says that it made.
+        client : str
+            Name of the client.
+        round_number : int
+            Number of the round.
+        share : float
+            Own share of the candidate that the client chose.
+        steps : int
+            Optimiser steps that the client says that it made.
 
         Raises
         ------
@@ -140,17 +148,20 @@ class Hosting:
     def forget(self, client: str) -> None:
         """Rolls back all that a client did in its round and that is not committed, to the bit."""
         for share in self._open.pop(client, ()):
-            name = _candidate(client, share)
-            self._service.call(lambda host, name=name: host.rollback(name))
+            self._roll_back(_candidate(client, share))
 
     def _doors(
         self, client: str, candidates: Mapping[float, Adapter], let_in: Callable[[SplitHost, str, Adapter], str]
     ) -> Doors:
-        tokens = {}
-        for share, adapter in candidates.items():
-            name = _candidate(client, share)
-            tokens[share] = self._service.call(lambda host, name=name, adapter=adapter: let_in(host, name, adapter))
-        return Doors(self.address, tokens)
+        def token(name: str, adapter: Adapter) -> str:
+            return self._service.call(lambda host: let_in(host, name, adapter))
+
+        return Doors(
+            self.address, {share: token(_candidate(client, share), adapter) for share, adapter in candidates.items()}
+        )
+
+    def _roll_back(self, name: str) -> None:
+        self._service.call(lambda host: host.rollback(name))
 
     def _is_hosted(self, name: str) -> bool:
         return not name.startswith("projection.") and owner(name, self._cut, self._config) == "server"

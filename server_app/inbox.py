@@ -80,7 +80,7 @@ class Inbox:
         """From now on, replies are to these messages, each for those clients; ``limits`` hold by client."""
         # a message has its identity once it is sent: so the messages themselves are kept
         self._messages = [(tuple(clients), message) for clients, message in sent]
-        self._asked: dict[str, tuple[str, ...]] = {}
+        self._asked = {}
         self._limits = limits
 
     def clients_of(self, reply: Message) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from common.events import (
     Away,
@@ -140,7 +141,7 @@ def are(clients: Sequence[str]) -> str:
 
 def _safe(event: Event) -> Event:
     """The event with every text on one line: what others have written may neither steer the terminal nor look like two."""
-    changed = {
+    changed: dict[str, Any] = {
         one.name: printable(value).replace("\n", " ")
         for one in fields(event)
         if one.name != "time" and isinstance(value := getattr(event, one.name), str)

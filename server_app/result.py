@@ -95,7 +95,7 @@ def commit() -> str | None:
 def _run(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
     config, course = strategy.config, strategy.course
     packages = {package: version(package) for package in PACKAGES}
-    split = {"on": False, "k": None, "m": None, "layers": None}
+    split: dict[str, bool | int | None] = {"on": False, "k": None, "m": None, "layers": None}
     if strategy.hosting is not None:
         split = {"on": True, "k": config.split.k, "m": config.split.m, "layers": strategy.hosting.layers}
     return {

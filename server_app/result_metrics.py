@@ -89,7 +89,10 @@ def _clicks(strategy: FederatedRecommenders, found: Mapping[str, Clicks]) -> dic
         for client, row in test.rows().items()
         if row["rows"]
     }
-    known = {name: {c: row[name] for c, row in clients.items() if row[name] is not None} for name in CLICK_METRICS}
+    known = {
+        name: {client: value for client, row in clients.items() if (value := row[name]) is not None}
+        for name in CLICK_METRICS
+    }
     groups, start = {}, 0
     for attribute, size in strategy.model.groups.items():
         counted = {str(code): test.counts.of(start + code) for code in range(size)}

@@ -21,7 +21,7 @@ from common.scopes import MIXED, Scope, group_of
 from server_app.aggregation.gradients import TableRule
 from server_app.aggregation.history import RoundAverage
 from server_app.aggregation.merge import merge
-from server_app.aggregation.rule import Mixture, Updates, mix
+from server_app.aggregation.rule import Mixture, Rule, Updates, mix
 from server_app.members import Contribution, Member, Members
 from server_app.strategies import Plan
 
@@ -143,7 +143,7 @@ class ServerState:
         ------
         MessageError : values that are not finite or do not fit together.
         """
-        mixture = self._mix(self.personal, sent, members, sizes, heats) if self.personal else None
+        mixture = self._mix(self.plan.personal, self.personal, sent, members, sizes, heats) if self.personal else None
         codes = self._codes(sent, members)
         if mixture is not None:
             for client, adapter in zip(sent, mixture.adapters, strict=True):
@@ -165,7 +165,7 @@ class ServerState:
             participants[attribute] = counted.tolist()
         if self.shared or self.tables:
             self._averages[COMMON].add({COMMON: self.shared | self.tables})
-        return Mixed(mixture and mixture.weights, participants)
+        return Mixed(None if mixture is None else mixture.weights, participants)
 
     def result(self, client: str, member: Member) -> tuple[Adapter, Adapter | None]:
         """The personal tensors that a client is given at the end, averaged over rounds, and its own ones if there are any."""
@@ -224,7 +224,7 @@ class ServerState:
     ) -> Mixture | None:
         rule = self.plan.shared
         if not isinstance(rule, TableRule):
-            mixture = self._mix(list(self.shared), sent, members, sizes, heats)
+            mixture = self._mix(rule, list(self.shared), sent, members, sizes, heats)
             self.shared = mixture.adapters[0]
             return mixture
         of_all = torch.zeros(len(sent), dtype=torch.int64)
@@ -236,6 +236,7 @@ class ServerState:
 
     def _mix(
         self,
+        rule: Rule,
         names: Sequence[str],
         sent: Mapping[str, Contribution],
         members: Mapping[str, Member],
@@ -256,9 +257,8 @@ class ServerState:
             heats=heats,
         )
         personal = self.model.scopes[names[0]] is Scope.PERSONAL
-        rule = self.plan.personal if personal else self.plan.shared
         # of a shared scope all rows are one
-        return mix(rule, updates, None if personal else [0])  # type: ignore[arg-type]
+        return mix(rule, updates, None if personal else [0])
 
     def _is_gradient(self, name: str) -> bool:
         return self.model.gradients and self.model.scopes[name] in (Scope.SHARED, Scope.GROUP)

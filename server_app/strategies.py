@@ -13,8 +13,12 @@ from common.errors import ConfigError
 from common.recommenders.federated import FederatedModel
 from common.scopes import Scope
 from server_app.aggregation import RULES
+from server_app.aggregation.fedavg import FedAvg, FedAvgUniform
+from server_app.aggregation.fellrec import Fellrec
 from server_app.aggregation.gradients import GradientStep, GroupMean, TableRule
+from server_app.aggregation.krum import Krum
 from server_app.aggregation.local import Local
+from server_app.aggregation.median import TrimmedMean
 from server_app.aggregation.rule import Rule, with_options
 
 WITH_SECTIONS = (
@@ -103,11 +107,13 @@ def rule_of(config: RunConfig) -> Rule:
             "see docs/configuration.md",
         )
     if name == "fellrec":
-        return RULES[name](fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
+        return Fellrec(fellrec.attention, fellrec.similarity, fellrec.temperature, fellrec.merge)
     if name in ("fedavg", "fedprox", "centralised", "fedpa"):
-        return RULES["fedavg" if config.fedavg.weights == "size" else "fedavg-uniform"]()
-    if name in ("trimmed-mean", "krum"):
-        return RULES[name](config.robust.hostile)
+        return FedAvg() if config.fedavg.weights == "size" else FedAvgUniform()
+    if name == "trimmed-mean":
+        return TrimmedMean(config.robust.hostile)
+    if name == "krum":
+        return Krum(config.robust.hostile)
     if name == "local":
         return Local()
     if name not in RULES:

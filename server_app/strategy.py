@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -185,8 +186,9 @@ class FederatedRecommenders(Strategy):
                 own_share=self.plan.own_share,
                 pooled=self.plan.pooled,
                 guard={"factor": self._guard_factor()[1]} if guard.on and self.plan.guarded else None,
-                noise=noise
-                and {
+                noise=None
+                if noise is None
+                else {
                     "mechanism": noise.mechanism.value,
                     "epsilon": noise.epsilon,
                     "clip": noise.clip,
@@ -360,7 +362,7 @@ class FederatedRecommenders(Strategy):
         evaluating = self.trained.seconds.get("evaluate", 0.0)
         # Clients measured before they trained: that is the quality of the round before this one.
         self._note_validation(self.trained)
-        record = {
+        record: dict[str, Any] = {
             "round": number,
             "seconds": {
                 "train": round(answered - clock - evaluating, 3),
@@ -384,7 +386,7 @@ class FederatedRecommenders(Strategy):
         )
         return metrics
 
-    def _told_clients(self) -> dict[str, dict]:
+    def _told_clients(self) -> dict[str, dict[str, Any]]:
         """What the log says of every contribution; what does not apply is left out."""
         trainees, found = self.trainees(), {}
         for client, one in self.trained.contributions.items():
@@ -411,7 +413,7 @@ class FederatedRecommenders(Strategy):
         found = {}
         for place, receiver in enumerate(clients):
             row = rows[place]
-            chosen = range(len(clients))
+            chosen: Iterable[int] = range(len(clients))
             if len(clients) > FEW:
                 chosen = sorted({place, *row.topk(LARGEST).indices.tolist()})
             found[receiver] = {clients[sender]: float(row[sender]) for sender in chosen}

@@ -9,6 +9,7 @@ import torch
 from flwr.app import Message, MessageType
 
 from common.config import RunConfig
+from common.errors import RunError
 from common.low_rank import Adapter
 from common.messages import Doors, Task, message_bytes
 from common.own_share import SHARES
@@ -98,9 +99,12 @@ class Tasks:
         return message_bytes(self._task(make, [client], {client: member}).to_record())
 
     def _sent(self, make: _Making, clients: Sequence[str], members: Mapping[str, Member]) -> Sent:
+        node = members[clients[0]].node
+        if node is None:
+            raise RunError(f"client {clients[0]!r} is away, and no message reaches it", "start its node again")
         record = self._task(make, clients, members).to_record()
         # a message lives no longer than its round
-        seconds, node = self._config.federation.timeout, members[clients[0]].node
+        seconds = self._config.federation.timeout
         message = Message(record, node, make.kind, ttl=seconds, group_id=str(make.number))
         return Sent(tuple(clients), message, message_bytes(record))
 

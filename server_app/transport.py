@@ -43,7 +43,7 @@ class Transport(Protocol):
         self,
         messages: Iterable[Message],
         timeout: float,
-        arrived: Callable[[Message], None] | None = None,
+        arrived: Callable[[Message], object] | None = None,
         stragglers: Stragglers | None = None,
     ) -> list[Message]:
         """The replies to these messages, in the order of their arrival; a node that stays silent gives none.
@@ -74,7 +74,7 @@ class FlowerTransport:
         self,
         messages: Iterable[Message],
         timeout: float,
-        arrived: Callable[[Message], None] | None = None,
+        arrived: Callable[[Message], object] | None = None,
         stragglers: Stragglers | None = None,
     ) -> list[Message]:
         waiting = {identity for identity in self._grid.push_messages(list(messages)) if identity}

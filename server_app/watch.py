@@ -51,8 +51,13 @@ class Watch:
 
         Parameters
         ----------
-        elapsed : seconds from the message to each client's reply. alone : whether a client has its node for itself; where
-            several share one, they wait for each other and nothing can be said of their speed.
+        reports : Mapping[str, Contribution]
+            What each client contributed.
+        elapsed : Mapping[str, float]
+            Seconds from the message to each client's reply.
+        alone : Mapping[str, bool]
+            Whether a client has its node for itself; where several share one, they wait for each other and nothing can be
+            said of their speed.
         """
         return [
             *self._diverging(reports),
@@ -116,4 +121,4 @@ def _slow(reports: Mapping[str, Contribution], elapsed: Mapping[str, float]) -> 
 
 
 def _norm(adapter: Adapter) -> float:
-    return sum(float(tensor.double().square().sum()) for tensor in adapter.values()) ** 0.5
+    return float(sum(float(tensor.double().square().sum()) for tensor in adapter.values()) ** 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -12,6 +12,8 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreT
 
 from common.cut.families import check_writes, family_of
 from common.errors import ModelError
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | None = None) -> PreTrainedModel:
@@ -39,7 +41,7 @@ def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | 
     return model
 
 
-def without_pooler(model: nn.Module) -> nn.Module:
+def without_pooler(model: M) -> M:
     """The model itself, less the pooler that encoders put behind their hidden states, where it has one."""
     if getattr(model, "pooler", None) is not None:
         model.register_module("pooler", None)

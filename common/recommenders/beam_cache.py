@@ -6,7 +6,7 @@ beams of a user have the same prompt, so that only what follows it has to move.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 from transformers import Cache
@@ -18,15 +18,21 @@ class BeamLayer(DynamicLayer):
 
     Parameters
     ----------
-    prompt : the library's layer after the prompts, [B, heads, prompt columns, width].
-    beams : rows that each of its rows becomes. room : columns that may follow.
+    prompt : DynamicLayer
+        The library's layer after the prompts, [B, heads, prompt columns, width].
+    beams : int
+        Rows that each of its rows becomes.
+    room : int
+        Columns that may follow.
     """
 
     def __init__(self, prompt: DynamicLayer, beams: int, room: int) -> None:
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = prompt.keys.dtype, prompt.keys.device, True
-        self._prompt = self._length = prompt.keys.shape[-2]
-        self._buffers = tuple(_spread(states, beams, room) for states in (prompt.keys, prompt.values))
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers leaves it without types
+        # a layer that has read a prompt holds both
+        keys, values = cast(tuple[Tensor, Tensor], (prompt.keys, prompt.values))
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._prompt = self._length = keys.shape[-2]
+        self._buffers = (_spread(keys, beams, room), _spread(values, beams, room))
         self._view()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -35,8 +41,7 @@ class BeamLayer(DynamicLayer):
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, self._length : end] = states
         self._length = end
-        self._view()
-        return self.keys, self.values
+        return self._view()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Row i becomes what row ``beam_idx[i]``, a beam of the same user, was."""
@@ -45,8 +50,10 @@ class BeamLayer(DynamicLayer):
             tail = buffer[:, :, self._prompt : self._length]
             tail.copy_(tail.index_select(0, order))
 
-    def _view(self) -> None:
-        self.keys, self.values = (buffer[:, :, : self._length] for buffer in self._buffers)
+    def _view(self) -> tuple[Tensor, Tensor]:
+        keys, values = (buffer[:, :, : self._length] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def for_beams(cache: Cache, beams: int, room: int) -> Cache:
@@ -55,8 +62,14 @@ def for_beams(cache: Cache, beams: int, room: int) -> Cache:
         if type(layer) is DynamicLayer:
             cache.layers[place] = BeamLayer(layer, beams, room)
         else:
-            layer.batch_repeat_interleave(beams)
+            cast(_Repeatable, layer).batch_repeat_interleave(beams)
     return cache
+
+
+class _Repeatable(Protocol):
+    """What every layer of the library that keeps states can do, though their common base does not say so."""
+
+    def batch_repeat_interleave(self, repeats: int) -> None: ...
 
 
 def _spread(states: Tensor, beams: int, room: int) -> Tensor:

@@ -20,7 +20,8 @@ from common.low_rank import Adapter
 from common.models import DTYPES, load_causal, load_config, load_encoder, load_tokenizer, resolve
 from common.recommenders.embeddings import NAMES, add_item_structure
 from common.recommenders.encoder import EncoderRecommender, EncoderSettings
-from common.recommenders.generative import GenerativeRecommender, GenerativeSettings
+from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.generative_settings import GenerativeSettings
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_shapes, trained_state
 from common.seeds import derive
@@ -46,16 +47,14 @@ def build(
     ModelError : the model cannot be found, loaded, cut or adapted.
     ConfigError : the text settings do not fit the model.
     """
-    backbone, also = _backbone(model, cut), ()
-    if model.positions == "recformer":
-        backbone, also = add_item_structure(backbone, model.history), NAMES
+    backbone, also = _backbone(model, cut), _also(model)
+    if also:
+        backbone = add_item_structure(backbone, model.history)
     if model.checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
     if model.adapter == "full":
-        backbone = train_fully(backbone)
-    else:
-        backbone = _adapted(backbone, model, fedpa, derive(seed, "adapter"), also)
-    return _recommender(backbone, model, generate).eval()
+        return _recommender(train_fully(backbone), model, generate).eval()
+    return _recommender(_adapted(backbone, model, fedpa, derive(seed, "adapter"), also), model, generate).eval()
 
 
 def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER, fedpa: FedpaConfig = PATHS) -> Adapter:
@@ -81,7 +80,7 @@ def origin(model: ModelConfig, seed: int, generate: GenerateConfig = PAPER, fedp
     shapes |= {HEAD + name: parameter.shape for name, parameter in recommender.projection.named_parameters()}
     drawn = derive(seed, "adapter")
     return {
-        name: initial_a(name, *shape, drawn) if ".lora_A." in name else torch.zeros(shape)
+        name: initial_a(name, shape[0], shape[1], drawn) if ".lora_A." in name else torch.zeros(shape)
         for name, shape in shapes.items()
     }
 
@@ -106,20 +105,26 @@ def causal(model: ModelConfig) -> bool:
 
 def _shapes(model: ModelConfig, seed: int, generate: GenerateConfig, fedpa: FedpaConfig) -> Recommender:
     """The recommender of the whole model with its adapter, without memory for the backbone."""
-    config, also = load_config(resolve(model.name)), ()
+    config, also = load_config(resolve(model.name)), _also(model)
     if causal(model):
         check_writes(config)
     with torch.device("meta"):
         maker = AutoModelForCausalLM if causal(model) else AutoModel
         try:
-            backbone = without_pooler(maker.from_config(config))
+            # transformers leaves it without types
+            backbone: PreTrainedModel = without_pooler(maker.from_config(config))  # type: ignore[no-untyped-call]
         except (ValueError, ImportError) as error:
             raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
-        if model.positions == "recformer":
-            backbone, also = add_item_structure(backbone, model.history), NAMES
-    if model.adapter != "full":
-        backbone = _adapted(backbone, model, fedpa, derive(seed, "adapter"), also)
-    return _recommender(backbone, model, generate)
+        if also:
+            backbone = add_item_structure(backbone, model.history)
+    if model.adapter == "full":
+        return _recommender(backbone, model, generate)
+    return _recommender(_adapted(backbone, model, fedpa, derive(seed, "adapter"), also), model, generate)
+
+
+def _also(model: ModelConfig) -> tuple[str, ...]:
+    """Names of the modules that are trained in full beside the adapters."""
+    return NAMES if model.positions == "recformer" else ()
 
 
 def _adapted(
@@ -138,7 +143,7 @@ def _adapted(
     return gated
 
 
-def _recommender(backbone: PreTrainedModel, model: ModelConfig, generate: GenerateConfig) -> Recommender:
+def _recommender(backbone: nn.Module, model: ModelConfig, generate: GenerateConfig) -> Recommender:
     tokenizer = load_tokenizer(resolve(model.name))
     if causal(model):
         return GenerativeRecommender(backbone, tokenizer, _words(model, generate))

@@ -29,9 +29,12 @@ class ClickShape:
 
     Parameters
     ----------
-    users, items : number of codes of each attribute by its name, code 0 (not known) included.
-    width : of each attribute's embedding.
-    layers : widths of the hidden layers.
+    users, items : Mapping[str, int]
+        Number of codes of each attribute by its name, code 0 (not known) included.
+    width : int
+        Width of each attribute's embedding.
+    layers : tuple of int
+        Widths of the hidden layers.
     """
 
     users: Mapping[str, int]
@@ -69,7 +72,8 @@ class ClickModel(nn.Module):
         x = torch.cat([table(code) for table, code in zip(tables, codes, strict=True)], dim=-1)
         for layer in self.layers:
             x = layer(x) if isinstance(layer, GatedLinear) else torch.relu(layer(x))
-        return self.output(x).squeeze(-1)
+        logits: Tensor = self.output(x).squeeze(-1)
+        return logits
 
     def plain(self) -> ClickModel:
         """A copy that is trained as it is, but for the row of every item's own id: each client would send all of them."""

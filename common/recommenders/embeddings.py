@@ -35,7 +35,8 @@ class ItemStructure(nn.Module):
         """Embeddings [B, L, H] of codes int64 [B, L], as `token_codes` makes them."""
         structure = self.kind(codes % len(Kind)) + self.item_position(codes // len(Kind))
         base = self.base(torch.zeros_like(codes))
-        return (structure + base).to(base.dtype)
+        found: Tensor = (structure + base).to(base.dtype)
+        return found
 
 
 def token_codes(batch: Sequences) -> Tensor:
@@ -52,7 +53,7 @@ def add_item_structure(backbone: PreTrainedModel, history: int) -> PreTrainedMod
     """
     embeddings = getattr(backbone, "embeddings", None)
     base = getattr(embeddings, "token_type_embeddings", None)
-    if not isinstance(base, nn.Embedding):
+    if embeddings is None or not isinstance(base, nn.Embedding):
         kind = backbone.config.model_type
         hint = "use 'model.positions' = 'model', or a BERT, RoBERTa or Longformer encoder"
         raise ModelError(f"model type {kind!r} has no token-type embeddings to build RecFormer's on", hint)

@@ -23,10 +23,10 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from common.cut.families import reads_back_only
 from common.errors import ConfigError
-from common.models import declared_pooling
+from common.models import Pooled, config_of, declared_pooling
 from common.recommenders.embeddings import ItemStructure, token_codes
 from common.recommenders.projection import Identity, Projection
-from common.recommenders.recommender import HasItems, Recommender
+from common.recommenders.recommender import HasItems, Index, Items, Recommender, own_index
 from common.recommenders.text import ItemTexts, Sequences, compose, special_tokens, tokenise_items
 from common.recommenders.vocabulary import check_ids, check_vocabulary
 
@@ -37,11 +37,23 @@ Pooling = Literal["auto", "mean", "first"]
 class EncoderSettings:
     """How texts become vectors.
 
-    history : items of a user that are read, at most, the newest; max_tokens : of a user's sequence; item_tokens : of
-    one item's text; temperature : divides the cosine; pooling : ``mean`` over the tokens, ``first`` token, or ``auto``,
-    what the model's folder declares, else ``first`` for Longformer and ``mean`` for the others; recency : weight of an
-    item's tokens in the mean, relative to the next newer item's: 1 counts all tokens alike; projection : whether
-    the pooled vectors are turned by trained matrices (``common.recommenders.projection``).
+    Parameters
+    ----------
+    history : int
+        Items of a user that are read, at most, the newest.
+    max_tokens : int
+        Tokens of a user's sequence, at most.
+    item_tokens : int
+        Tokens of one item's text, at most.
+    temperature : float
+        Divisor of the cosine.
+    pooling : str
+        ``mean`` over the tokens, ``first`` token, or ``auto``, what the model's folder declares, else ``first`` for
+        Longformer and ``mean`` for the others.
+    recency : float
+        Weight of an item's tokens in the mean, relative to the next newer item's: 1 counts all tokens alike.
+    projection : bool
+        Whether the pooled vectors are turned by trained matrices (``common.recommenders.projection``).
     """
 
     history: int = 10
@@ -69,9 +81,13 @@ class EncoderRecommender(Recommender):
 
     Parameters
     ----------
-    backbone : an encoder, plain, with adapters, or with layers elsewhere: anything that takes ``input_ids`` and
+    backbone : nn.Module
+        An encoder, plain, with adapters, or with layers elsewhere: anything that takes ``input_ids`` and
         ``attention_mask`` and returns ``last_hidden_state`` [B, L, H].
-    tokenizer : the backbone's own.
+    tokenizer : PreTrainedTokenizerBase
+        The backbone's own.
+    settings : EncoderSettings
+        How texts become vectors.
 
     Raises
     ------
@@ -85,11 +101,11 @@ class EncoderRecommender(Recommender):
     def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, settings: EncoderSettings) -> None:
         super().__init__()
         self.backbone = backbone
-        self.projection = Projection(backbone.config.hidden_size) if settings.projection else Identity()
+        config = config_of(backbone)
+        self.projection = Projection(config.hidden_size) if settings.projection else Identity()
         self.tokenizer = tokenizer
         self.settings = settings
         self.special = special_tokens(tokenizer)
-        config = backbone.config
         self.pooling = _pooling(settings.pooling, config)
         if self.pooling == "first" and settings.recency < 1:
             raise ConfigError(
@@ -110,15 +126,16 @@ class EncoderRecommender(Recommender):
         ModelError : a text holds a token that the model does not know.
         """
         texts = tokenise_items(catalogue.items, self.tokenizer, self.settings.item_tokens)
-        check_ids(texts.tokens, self.tokenizer, self.backbone.config)
+        check_ids(texts.tokens, self.tokenizer, config_of(self.backbone))
         return texts
 
     @torch.no_grad()
-    def encode_items(self, texts: ItemTexts, batch: int = 64) -> Tensor:
+    def encode_items(self, index: Index, batch: int = 64) -> Tensor:
         """The item matrix float32 [n_items, H], rows of length 1, before the projection; without gradient and dropout.
 
         Items of like length are read together, ``batch`` at a time.
         """
+        texts = own_index(index, ItemTexts)
         order = torch.from_numpy(texts.lengths).argsort(stable=True)
         training = self.training
         self.eval()
@@ -128,26 +145,27 @@ class EncoderRecommender(Recommender):
             self.train(training)
         return torch.empty_like(matrix).index_copy_(0, order.to(matrix.device), matrix)
 
-    def encode_users(self, histories: Sequence[Sequence[int]], texts: ItemTexts) -> Tensor:
+    def encode_users(self, histories: Sequence[Items], index: Index) -> Tensor:
         """User vectors float32 [B, H], rows of length 1, before the projection; histories are item indices, oldest first."""
+        texts = own_index(index, ItemTexts)
         batch = compose(histories, texts, self.special, self.settings.history, self.settings.max_tokens)
         device = next(self.backbone.parameters()).device
         return self._encode(Sequences(*(tensor.to(device) for tensor in batch)))
 
-    def scores(self, histories: Sequence[Sequence[int]], texts: ItemTexts, item_matrix: Tensor) -> Tensor:
+    def scores(self, histories: Sequence[Items], index: Index, items: Tensor | None) -> Tensor:
         """Cosine / temperature of every user with every item, float32 [B, n_items]."""
-        users = self.projection.users(self.encode_users(histories, texts))
-        return users @ self.projection.items(item_matrix).T / self.settings.temperature
+        if items is None:
+            raise ConfigError("items is None, but cosines need the item matrix", "pass encode_items(index)")
+        users = self.projection.users(self.encode_users(histories, index))
+        return users @ self.projection.items(items).T / self.settings.temperature
 
-    def loss(
-        self, histories: Sequence[Sequence[int]], targets: Sequence[int], texts: ItemTexts, item_matrix: Tensor
-    ) -> Tensor:
+    def loss(self, histories: Sequence[Items], targets: Items, index: Index, items: Tensor | None) -> Tensor:
         """Mean softmax cross entropy over the catalogue without the history, a scalar; ``targets`` [B] are items.
 
         A text encoder finds the history's own items nearest to it. Since nobody is recommended what they have seen,
         few-shot training would otherwise spend itself on pushing these away, and their like with them.
         """
-        scores = self.scores(histories, texts, item_matrix)
+        scores = self.scores(histories, index, items)
         target_B = torch.as_tensor(targets, dtype=torch.int64, device=scores.device)
         seen = np.concatenate([np.asarray(history, np.int64) for history in histories])
         rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
@@ -158,15 +176,15 @@ class EncoderRecommender(Recommender):
 
     def log_likelihoods(
         self,
-        histories: Sequence[Sequence[int]],
-        targets: Sequence[NDArray],
-        texts: ItemTexts,
-        item_matrix: Tensor,
+        histories: Sequence[Items],
+        targets: Sequence[Items],
+        index: Index,
+        items: Tensor | None,
         scores: Tensor | None = None,
     ) -> NDArray[np.float64]:
         """Under the softmax over the catalogue; as :class:`~common.recommenders.recommender.Recommender` says."""
         if scores is None:
-            scores = self.scores(histories, texts, item_matrix)
+            scores = self.scores(histories, index, items)
         logs = torch.log_softmax(scores.double(), dim=-1).cpu()
         means = [row[torch.as_tensor(t, dtype=torch.int64)].mean() for row, t in zip(logs, targets, strict=True)]
         return torch.stack(means).numpy()
@@ -209,11 +227,12 @@ class EncoderRecommender(Recommender):
             )
 
 
-def _pooling(asked: Pooling, config: PreTrainedConfig) -> Literal["mean", "first"]:
-    found = asked
+def _pooling(asked: Pooling, config: PreTrainedConfig) -> Pooled:
     if asked == "auto":
-        usual = "first" if config.model_type == "longformer" else "mean"
-        found = declared_pooling(Path(config.name_or_path)) or usual
+        declared = declared_pooling(Path(config.name_or_path)) if config.name_or_path else None
+        found = declared or ("first" if config.model_type == "longformer" else "mean")
+    else:
+        found = asked
     if found == "first" and reads_back_only(config):
         raise ConfigError(
             f"'model.pooling' = {asked!r} takes the first token, but in a {config.model_type!r} it reads itself only",

@@ -30,6 +30,8 @@ from common.metrics import ranks
 from common.own_share import FEWEST_USERS
 from common.recommenders.grounding import injected
 
+Numbers = NDArray[np.integer]
+Scores = NDArray[np.floating]
 Kind = Literal["none", "popularity", "neighbours", "injection"]
 
 MOST_USERS = 256
@@ -61,21 +63,25 @@ class Evidence:
 
     Parameters
     ----------
-    kind : ``none`` leaves scores as they are; ``popularity`` adds counts; ``neighbours`` adds counts and item-kNN;
+    kind : str
+        ``none`` leaves scores as they are; ``popularity`` adds counts; ``neighbours`` adds counts and item-kNN;
         ``injection`` shrinks distances (negative scores) by counts.
-    users, items : the client's training interactions, int [n] each.
-    n_items : size of the client's catalogue.
-    newest : items of a history whose neighbours count: what was met last says most about what comes next.
+    users, items : NDArray
+        The client's training interactions, int [n] each.
+    n_items : int
+        Size of the client's catalogue.
+    newest : int
+        Items of a history whose neighbours count: what was met last says most about what comes next.
     """
 
-    def __init__(self, kind: Kind, users: NDArray, items: NDArray, n_items: int, newest: int) -> None:
+    def __init__(self, kind: Kind, users: Numbers, items: Numbers, n_items: int, newest: int) -> None:
         self._kind, self._newest = kind, newest
         self._counts = np.bincount(items, minlength=n_items)
         self._popularity = _standardised(np.log1p(self._counts))
         self._neighbours = ItemKNN(users, items, n_items) if kind == "neighbours" else None
         self.weights = ALONE
 
-    def fit(self, score: Callable[[Sequence[NDArray]], NDArray], cases: Cases) -> None:
+    def fit(self, score: Callable[[Sequence[Numbers]], Scores], cases: Cases) -> None:
         """Chooses the weights on validation cases: see :func:`choose`.
 
         ``score`` gives the model's scores [m, n_items] for m histories. A case's value is ``1 / log2(1 + rank)``, the
@@ -95,11 +101,11 @@ class Evidence:
                 found += [float(np.mean(1 / np.log2(1 + place))) for place in places]
         self.weights = choose(values)
 
-    def blend(self, scores: NDArray, histories: Sequence[NDArray]) -> NDArray:
+    def blend(self, scores: Scores, histories: Sequence[Numbers]) -> Scores:
         """The served scores [m, n_items] for the model's; with evidence, only their order in a row has a meaning."""
         return scores if self.weights == ALONE else self._blends(scores, histories)(self.weights)
 
-    def _blends(self, scores: NDArray, histories: Sequence[NDArray]) -> Callable[[Weights], NDArray]:
+    def _blends(self, scores: Scores, histories: Sequence[Numbers]) -> Callable[[Weights], Scores]:
         """What the weights make of the scores; what does not depend on them is computed once."""
         if self._kind == "injection":
             distances, counts = torch.from_numpy(-scores), torch.from_numpy(self._counts)
@@ -107,13 +113,12 @@ class Evidence:
         parts = self._parts(_reached(scores), histories)
         return lambda weights: _together(parts, weights)
 
-    def _parts(self, scores: NDArray, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray, NDArray | float]:
-        near: NDArray | float = 0.0
+    def _parts(self, scores: Scores, histories: Sequence[Numbers]) -> tuple[Scores, Scores, Scores | float]:
         if self._neighbours is not None:
             near = self._neighbours.scores([history[-self._newest :] for history in histories])
             top = near.max(axis=1, keepdims=True)
-            near = near / np.where(top > 0, top, 1)
-        return _standardised(scores), self._popularity, near
+            return _standardised(scores), self._popularity, near / np.where(top > 0, top, 1)
+        return _standardised(scores), self._popularity, 0.0
 
 
 def choose(values: Mapping[Weights, ArrayLike]) -> Weights:
@@ -133,12 +138,12 @@ def choose(values: Mapping[Weights, ArrayLike]) -> Weights:
     return best
 
 
-def _together(parts: tuple[NDArray, NDArray, NDArray | float], weights: Weights) -> NDArray:
+def _together(parts: tuple[Scores, Scores, Scores | float], weights: Weights) -> Scores:
     model, popularity, near = parts
     return model + weights.popularity * popularity + weights.neighbours * near
 
 
-def _reached(scores: NDArray) -> NDArray:
+def _reached(scores: Scores) -> Scores:
     """Scores whose -inf are one standard deviation below the row's least finite one."""
     missed = np.isneginf(scores)
     if not missed.any():
@@ -151,8 +156,9 @@ def _reached(scores: NDArray) -> NDArray:
     return np.where(missed, np.nan_to_num(floor), scores)
 
 
-def _standardised(rows: NDArray) -> NDArray[np.float32]:
+def _standardised(rows: Scores) -> NDArray[np.float32]:
     """Each row less its mean, over its standard deviation; zeros where all are equal."""
     centred = rows - rows.mean(axis=-1, keepdims=True)
     spread = centred.std(axis=-1, keepdims=True)
-    return (centred / np.where(spread > 0, spread, 1)).astype(np.float32)
+    found: NDArray[np.float32] = (centred / np.where(spread > 0, spread, 1)).astype(np.float32)
+    return found

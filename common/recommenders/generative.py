@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,11 +20,12 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import ConfigError
+from common.models import config_of
 from common.recommenders.generative_settings import GenerativeSettings, Grounding
 from common.recommenders.grounding import distances
 from common.recommenders.projection import Identity
 from common.recommenders.prompt import IGNORED, Batch, LossOn, Prompts
-from common.recommenders.recommender import HasItems, Recommender
+from common.recommenders.recommender import HasItems, Index, Items, Recommender, own_index
 from common.recommenders.search import search
 from common.recommenders.title_index import TitleIndex
 from common.recommenders.trie import TrieProcessor
@@ -41,12 +43,17 @@ class GenerativeRecommender(Recommender):
 
     Parameters
     ----------
-    backbone : a causal model, plain, with adapters, or with layers elsewhere; right with its padding on the left.
-    tokenizer : the backbone's own.
+    backbone : nn.Module
+        A causal model, plain, with adapters, or with layers elsewhere; right with its padding on the left.
+    tokenizer : PreTrainedTokenizerBase
+        The backbone's own.
+    settings : GenerativeSettings
+        How titles are asked for.
 
     Attributes
     ----------
-    base_context : what, entered, makes layers elsewhere compute without adapters; those here are switched off anyway.
+    base_context : callable
+        What, entered, makes layers elsewhere compute without adapters; those here are switched off anyway.
 
     Raises
     ------
@@ -59,7 +66,7 @@ class GenerativeRecommender(Recommender):
         self.backbone, self.tokenizer, self.settings = backbone, tokenizer, settings
         self.projection = Identity()
         self.prompts = Prompts(tokenizer, settings.template)
-        self.base_context: Callable[[], AbstractContextManager] = nullcontext
+        self.base_context: Callable[[], AbstractContextManager[None]] = nullcontext
         self._answer_tokens = settings.title_tokens + len(self.prompts.end)
         self._new_tokens = settings.max_new_tokens or self._answer_tokens
         need = settings.max_tokens + max(0, self._new_tokens - self._answer_tokens)
@@ -69,7 +76,7 @@ class GenerativeRecommender(Recommender):
                 f"'model.max-tokens' = {settings.max_tokens!r}: prompt and answer take {need!r} tokens, but the model reads"
                 f" {limit!r} at most", "lower 'model.max-tokens'",
             )  # fmt: skip
-        check_vocabulary(tokenizer, backbone.config, (*self.prompts.before, *self.prompts.end, self.prompts.pad))
+        check_vocabulary(tokenizer, config_of(backbone), (*self.prompts.before, *self.prompts.end, self.prompts.pad))
 
     @property
     def items_are_trained(self) -> bool:
@@ -86,14 +93,14 @@ class GenerativeRecommender(Recommender):
         ModelError : a title holds a token that the model does not know.
         """
         titles = self.prompts.titles(catalogue)
-        check_ids(titles.tokens, self.tokenizer, self.backbone.config)
+        check_ids(titles.tokens, self.tokenizer, config_of(self.backbone))
         return TitleIndex(titles, self.prompts)
 
     def loss(
         self,
-        histories: Sequence[Sequence[int]],
-        targets: Sequence[int],
-        index: TitleIndex,
+        histories: Sequence[Items],
+        targets: Items,
+        index: Index,
         items: Tensor | None = None,
     ) -> Tensor:
         """The mean over examples of the mean cross entropy of an example's learnt tokens, a scalar.
@@ -102,14 +109,14 @@ class GenerativeRecommender(Recommender):
         so that micro-batches and clients' numbers of examples mean what they say. A target that stands in the history
         stands in the prompt too, as it does when it is generated.
         """
-        logs, learnt = self._token_logs(histories, targets, index, self.settings.loss_on)
+        logs, learnt = self._token_logs(histories, targets, own_index(index, TitleIndex), self.settings.loss_on)
         return -(logs.sum(1) / learnt.sum(1)).mean()
 
     def log_likelihoods(
         self,
-        histories: Sequence[Sequence[int]],
-        targets: Sequence[NDArray],
-        index: TitleIndex,
+        histories: Sequence[Items],
+        targets: Sequence[Items],
+        index: Index,
         items: Tensor | None = None,
         scores: Tensor | None = None,
     ) -> NDArray[np.float64]:
@@ -118,23 +125,24 @@ class GenerativeRecommender(Recommender):
         """
         wanted = [np.atleast_1d(np.asarray(target, np.int64)) for target in targets]
         users = np.repeat(np.arange(len(wanted)), [len(target) for target in wanted])
-        flat, found = np.concatenate(wanted), []
+        flat, found, titles = np.concatenate(wanted), [], own_index(index, TitleIndex)
         with self._still():
             for start in range(0, len(flat), len(histories)):
                 rows = slice(start, start + len(histories))
                 chosen = [histories[user] for user in users[rows]]
-                logs, _ = self._token_logs(chosen, flat[rows].tolist(), index, "answer")
+                logs, _ = self._token_logs(chosen, flat[rows].tolist(), titles, "answer")
                 found.append(logs.double().sum(1).cpu().numpy())
         return np.bincount(users, np.concatenate(found), len(wanted)) / np.bincount(users, minlength=len(wanted))
 
-    def encode_items(self, index: TitleIndex, batch: int = 64) -> Tensor:
+    def encode_items(self, index: Index, batch: int = 64) -> Tensor:
         """Title embeddings of the base model float32 [n_items, H]: the last layer's last token, or the mean over tokens."""
-        return self._embed([index.titles[item] for item in range(len(index))], batch)
+        titles = own_index(index, TitleIndex).titles
+        return self._embed([titles[item] for item in range(len(titles))], batch)
 
     def scores(
         self,
-        histories: Sequence[Sequence[int]],
-        index: TitleIndex,
+        histories: Sequence[Items],
+        index: Index,
         items: Tensor | None,
         grounding: Grounding | None = None,
     ) -> Tensor:
@@ -144,24 +152,24 @@ class GenerativeRecommender(Recommender):
         titles that no beam spelled; ``items`` is not read.
         """
         if (grounding or self.settings.grounding) == "trie":
-            return self._spelled(histories, index)
+            return self._spelled(histories, own_index(index, TitleIndex))
         if items is None:
             raise ConfigError("items is None, but distances need the item matrix", "pass encode_items(index)")
         generated = self.prompts.pieces.inner(self.generate(histories, index))
         embedded = self._embed([ids[: self.settings.title_tokens] for ids in generated], len(histories))
         return -distances(embedded, items.to(embedded.device))
 
-    def generate(self, histories: Sequence[Sequence[int]], index: TitleIndex) -> list[str]:
+    def generate(self, histories: Sequence[Items], index: Index) -> list[str]:
         """What the model answers, one text a history: the best of ``beams`` beams, or greedily with one."""
-        texts = []
+        texts, titles = [], own_index(index, TitleIndex).titles
         for rows in self._chunks(histories):
-            batch = self.prompts.encode(rows, index.titles).to(self._device)
+            batch = self.prompts.encode(rows, titles).to(self._device)
             with self._still():
                 found = search(self._causal, self.prompts, batch, self.settings.beams, 1, self._new_tokens)
             texts += [self.prompts.decode(ids) for ids in found.sequences[:, batch.input_ids.shape[1] :].tolist()]
         return texts
 
-    def _spelled(self, histories: Sequence[Sequence[int]], index: TitleIndex) -> Tensor:
+    def _spelled(self, histories: Sequence[Items], index: TitleIndex) -> Tensor:
         beams, trie = self.settings.beams, index.trie
         scores = torch.full((len(histories), len(index)), -torch.inf, device=self._device)
         longest = int(index.titles.lengths.max()) + len(self.prompts.end)
@@ -175,7 +183,7 @@ class GenerativeRecommender(Recommender):
             leaves = trie.walk(found.sequences[:, prompt:].cpu().numpy()).tolist()
             users = np.arange(len(leaves)) // beams
             titles = [trie.items_at(leaf) for leaf in leaves]
-            if beams == 1:
+            if found.sequences_scores is None:
                 likely = self._greedy_likelihoods(rows, titles, index)
             else:
                 likely = found.sequences_scores.tolist()
@@ -186,7 +194,7 @@ class GenerativeRecommender(Recommender):
         return scores
 
     def _greedy_likelihoods(
-        self, histories: Sequence[Sequence[int]], titles: Sequence[tuple[int, ...]], index: TitleIndex
+        self, histories: Sequence[Items], titles: Sequence[tuple[int, ...]], index: TitleIndex
     ) -> list[float]:
         """The library scores no single beam, so it is read once more."""
         first = [np.array(same[:1]) if same else np.zeros(1, np.int64) for same in titles]
@@ -194,7 +202,7 @@ class GenerativeRecommender(Recommender):
         return [value if same else -np.inf for value, same in zip(found, titles, strict=True)]
 
     def _token_logs(
-        self, histories: Sequence[Sequence[int]], targets: Sequence[int], index: TitleIndex, loss_on: LossOn
+        self, histories: Sequence[Items], targets: Items, index: TitleIndex, loss_on: LossOn
     ) -> tuple[Tensor, Tensor]:
         """Log-likelihoods float32 [B, T] of the learnt tokens, 0 elsewhere, and which these are."""
         *read, labels = self.prompts.with_answers(histories, targets, index.titles, loss_on)
@@ -226,13 +234,14 @@ class GenerativeRecommender(Recommender):
         embedded = torch.cat(found)
         return torch.empty_like(embedded).index_copy_(0, torch.tensor(order, device=embedded.device), embedded)
 
-    def _chunks(self, histories: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+    def _chunks(self, histories: Sequence[Items]) -> Iterator[Sequence[Items]]:
         users = max(1, ROWS // self.settings.beams)
         yield from (histories[start : start + users] for start in range(0, len(histories), users))
 
     @property
     def _causal(self) -> PreTrainedModel:
-        return self.backbone.get_base_model() if isinstance(self.backbone, PeftModel) else self.backbone
+        plain = self.backbone.get_base_model() if isinstance(self.backbone, PeftModel) else self.backbone
+        return cast(PreTrainedModel, plain)
 
     @property
     def _device(self) -> torch.device:

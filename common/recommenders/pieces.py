@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from common.errors import ModelError
 
@@ -23,14 +24,15 @@ class Pieces:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         (ids,) = self.first(["a"])
-        self.adds_space = tokenizer.decode(ids + ids, clean_up_tokenization_spaces=False).strip() != "aa"
+        twice = cast(str, tokenizer.decode(ids + ids, clean_up_tokenization_spaces=False))
+        self.adds_space = twice.strip() != "aa"
         if self.adds_space and not tokenizer.is_fast:
             raise ModelError("the tokenizer adds a space to a text and has no offsets",
                              "use a fast tokenizer (a folder with tokenizer.json)")  # fmt: skip
 
     def first(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text at the start of a sequence, without special tokens."""
-        return self._encode(texts)["input_ids"] if texts else []
+        return list(self._encode(texts)["input_ids"]) if texts else []
 
     def inner(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text in the middle of a sequence.
@@ -50,8 +52,9 @@ class Pieces:
             result.append([token for token, (start, _) in zip(ids, spans, strict=True) if start >= 1])
         return result
 
-    def _encode(self, texts: Sequence[str], **options: bool) -> dict[str, list]:
+    def _encode(self, texts: Sequence[str], **options: bool) -> BatchEncoding:
         # a special token's name in a text is text: no title may end a sequence
-        return self._tokenizer(
+        found: BatchEncoding = self._tokenizer(
             list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False, **options
         )
+        return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.errors import ConfigError, DataError, ModelError
 from common.recommenders.pieces import Pieces
-from common.recommenders.recommender import HasItems
+from common.recommenders.recommender import HasItems, Items
 from common.recommenders.text import special_tokens
 from common.recommenders.titles import Titles
 
@@ -37,8 +37,16 @@ LossOn = Literal["answer", "all"]
 class Template:
     """The texts of the one prompt, in training as in inference (Alpaca's form: instruction, input, response).
 
-    instruction : what is asked for; history : titles of a user that are read, at most, the newest; max_tokens : of a
-    prompt and its answer together; title_tokens : of one title.
+    Parameters
+    ----------
+    instruction : str
+        What is asked for.
+    history : int
+        Titles of a user that are read, at most, the newest.
+    max_tokens : int
+        Tokens of a prompt and its answer together, at most.
+    title_tokens : int
+        Tokens of one title, at most.
     """
 
     instruction: str = INSTRUCTION
@@ -150,7 +158,7 @@ class Prompts:
         offsets = np.cumsum([0, *map(len, cut)])
         return Titles(np.array([token for ids in cut for token in ids], np.int64), offsets.astype(np.int64))
 
-    def encode(self, histories: Sequence[Sequence[int]], titles: Titles) -> Batch:
+    def encode(self, histories: Sequence[Items], titles: Titles) -> Batch:
         """The prompts of histories, which are item indices, oldest first; each ends with the answer's opening quote.
 
         Of a history that is too long the oldest titles are left out: an answer of ``title_tokens`` always fits.
@@ -163,8 +171,8 @@ class Prompts:
 
     def with_answers(
         self,
-        histories: Sequence[Sequence[int]],
-        targets: Sequence[int],
+        histories: Sequence[Items],
+        targets: Items,
         titles: Titles,
         loss_on: LossOn = "answer",
     ) -> Answered:
@@ -202,10 +210,10 @@ class Prompts:
             if kept[len(kept) - len(quote) :] == quote:
                 kept = kept[: len(kept) - len(quote)]
         # behind a quote, since SentencePiece drops the space that a text begins with
-        text = self._tokenizer.decode([*self.end[:-1], *kept], clean_up_tokenization_spaces=False)
+        text = cast(str, self._tokenizer.decode([*self.end[:-1], *kept], clean_up_tokenization_spaces=False))
         return text.lstrip().removeprefix(self.template.end)
 
-    def _prompt(self, history: Sequence[int], titles: Titles) -> list[int]:
+    def _prompt(self, history: Items, titles: Titles) -> list[int]:
         newest = _checked(history[-self.template.history :], titles)[::-1]
         answer = self.template.title_tokens + len(self.end)
         room = self.template.max_tokens - len(self._head) - len(self._tail) - answer
@@ -218,7 +226,7 @@ class Prompts:
         return self._head + kept + self._tail
 
 
-def _checked(items: Sequence[int], titles: Titles) -> list[int]:
+def _checked(items: Items, titles: Titles) -> list[int]:
     numbers = [int(item) for item in items]
     if not numbers or min(numbers) < 0 or max(numbers) >= len(titles):
         raise DataError(f"items {numbers!r} are not of a catalogue of {len(titles)!r}", "give at least one, from 0")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
+
+from common.errors import ConfigError
+from common.recommenders.projection import Identity, Projection
+
+Items = Sequence[int] | NDArray[np.integer]
+"""Items of one user by their places in the catalogue; a history is oldest first."""
+
+K = TypeVar("K")
 
 
 class HasItems(Protocol):
@@ -41,14 +49,23 @@ class Recommender(nn.Module, ABC):
 
     Attributes
     ----------
-    backbone : the language model, plain, with adapters, or with layers elsewhere. projection : what is trained above it.
-    items_are_trained : whether item vectors are made by what is trained, and so move with it; else by the base model.
+    backbone : nn.Module
+        The language model, plain, with adapters, or with layers elsewhere.
+    projection : Projection or Identity
+        What is trained above it.
+    tokenizer : PreTrainedTokenizerBase
+        The backbone's own.
+    items_are_trained : bool
+        Whether item vectors are made by what is trained, and so move with it; else by the base model.
     """
 
     backbone: nn.Module
-    projection: nn.Module
+    projection: Projection | Identity
     tokenizer: PreTrainedTokenizerBase
-    items_are_trained: bool
+
+    @property
+    @abstractmethod
+    def items_are_trained(self) -> bool: ...
 
     @abstractmethod
     def catalogue_index(self, catalogue: HasItems) -> Index:
@@ -59,20 +76,18 @@ class Recommender(nn.Module, ABC):
         """The item matrix [n_items, H], without gradient; ``batch`` items are read at a time."""
 
     @abstractmethod
-    def loss(
-        self, histories: Sequence[Sequence[int]], targets: Sequence[int], index: Index, items: Tensor | None
-    ) -> Tensor:
+    def loss(self, histories: Sequence[Items], targets: Items, index: Index, items: Tensor | None) -> Tensor:
         """The mean training loss, a scalar; histories are item indices, oldest first, ``targets`` [B] are items."""
 
     @abstractmethod
-    def scores(self, histories: Sequence[Sequence[int]], index: Index, items: Tensor | None) -> Tensor:
+    def scores(self, histories: Sequence[Items], index: Index, items: Tensor | None) -> Tensor:
         """Scores [B, n_items] of the whole catalogue; -inf for what the recommender does not reach."""
 
     @abstractmethod
     def log_likelihoods(
         self,
-        histories: Sequence[Sequence[int]],
-        targets: Sequence[NDArray],
+        histories: Sequence[Items],
+        targets: Sequence[Items],
         index: Index,
         items: Tensor | None,
         scores: Tensor | None = None,
@@ -83,10 +98,25 @@ class Recommender(nn.Module, ABC):
         """
 
 
+def own_index(index: Index, kind: type[K]) -> K:
+    """The index, as the kind of recommender that reads it made it.
+
+    Raises
+    ------
+    ConfigError : it is another kind's.
+    """
+    if not isinstance(index, kind):
+        raise ConfigError(
+            f"index is of type {type(index).__name__!r}, but this recommender reads {kind.__name__!r}",
+            "pass its own catalogue_index(catalogue)",
+        )
+    return index
+
+
 def flops_per_step(
     recommender: Recommender,
-    histories: Sequence[Sequence[int]],
-    targets: Sequence[int],
+    histories: Sequence[Items],
+    targets: Items,
     index: Index,
     items: Tensor | None,
 ) -> int:
@@ -98,4 +128,4 @@ def flops_per_step(
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         recommender.loss(histories, targets, index, items).backward()
     recommender.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from common.errors import DataError, ModelError
+from common.recommenders.recommender import Items
 
 
 class Kind(IntEnum):
@@ -55,7 +56,14 @@ class Sequences(NamedTuple):
 class ItemTexts:
     """The tokens of a catalogue's items: item i holds ``tokens[offsets[i]:offsets[i + 1]]``.
 
-    tokens : int64 [T]; kinds : int64 [T], `Kind.KEY` or `Kind.VALUE`; offsets : int64 [n_items + 1].
+    Parameters
+    ----------
+    tokens : NDArray
+        int64 [T].
+    kinds : NDArray
+        int64 [T], `Kind.KEY` or `Kind.VALUE`.
+    offsets : NDArray
+        int64 [n_items + 1].
     """
 
     tokens: NDArray[np.int64]
@@ -122,9 +130,7 @@ def tokenise_items(
     return ItemTexts(np.array(tokens, np.int64), np.array(kinds, np.int64), np.array(offsets, np.int64))
 
 
-def compose(
-    histories: Sequence[Sequence[int]], texts: ItemTexts, special: Special, history: int, max_tokens: int
-) -> Sequences:
+def compose(histories: Sequence[Items], texts: ItemTexts, special: Special, history: int, max_tokens: int) -> Sequences:
     """One sequence per history: special tokens around the last ``history`` items, newest first.
 
     Older items that do not fit whole into ``max_tokens`` are left out. Histories are item indices, oldest first.
@@ -179,4 +185,5 @@ def _assemble(items_BH: NDArray[np.int64], kept_BH: NDArray[np.bool_], texts: It
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     if not texts:
         return []
-    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return found

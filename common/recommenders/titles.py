@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 class Titles:
     """The tokens of each title as they stand between quotes: item i holds ``tokens[offsets[i]:offsets[i + 1]]``.
 
-    tokens : int64 [T]; offsets : int64 [n_items + 1].
+    Parameters
+    ----------
+    tokens : NDArray
+        int64 [T].
+    offsets : NDArray
+        int64 [n_items + 1].
     """
 
     tokens: NDArray[np.int64]
@@ -25,7 +30,8 @@ class Titles:
 
     def __getitem__(self, item: int) -> list[int]:
         """The token ids of one item's title."""
-        return self.tokens[self.offsets[item] : self.offsets[item + 1]].tolist()
+        found: list[int] = self.tokens[self.offsets[item] : self.offsets[item + 1]].tolist()
+        return found
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from common.errors import DataError
+from common.recommenders.recommender import Items
 from common.recommenders.titles import Titles
 
 NOWHERE = -1
@@ -103,7 +104,7 @@ class TitleTrie:
         first, last = np.searchsorted(self._leaves, [node, node + 1])
         return tuple(self._items[first:last].tolist())
 
-    def exhausted(self, items: Sequence[int]) -> NDArray[np.int64]:
+    def exhausted(self, items: Items) -> NDArray[np.int64]:
         """Nodes, ascending, that lead to nothing but ``items``: no beam without these items goes there."""
         counts = self._passing(np.unique(np.asarray(items, np.int64)))
         return np.flatnonzero((counts > 0) & (counts == self._below))
@@ -119,7 +120,8 @@ class TitleTrie:
 
     def _ended(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
         at = np.maximum(nodes, 0)
-        return (nodes >= 0) & (self._starts[at + 1] == self._starts[at])
+        ended: NDArray[np.bool_] = (nodes >= 0) & (self._starts[at + 1] == self._starts[at])
+        return ended
 
 
 class TrieProcessor(LogitsProcessor):
@@ -129,12 +131,16 @@ class TrieProcessor(LogitsProcessor):
 
     Parameters
     ----------
-    prompt : tokens of the (padded) prompt that each row begins with.
-    barred : for each user the items that no beam may spell, or None where all may be; an item stays open while another
-        of the same title is.
+    trie : TitleTrie
+        The titles that may be spelled.
+    prompt : int
+        Tokens of the (padded) prompt that each row begins with.
+    barred : Sequence of Items or None
+        For each user the items that no beam may spell, or None where all may be; an item stays open while another of
+        the same title is.
     """
 
-    def __init__(self, trie: TitleTrie, prompt: int, barred: Sequence[Sequence[int]] | None = None) -> None:
+    def __init__(self, trie: TitleTrie, prompt: int, barred: Sequence[Items] | None = None) -> None:
         self._trie, self._prompt = trie, prompt
         shut = [trie.exhausted(items) for items in (() if barred is None else barred)]
         self._users = len(shut)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -46,6 +47,11 @@ def test_a_refusal_is_not_tried_again(make_host) -> None:  # noqa: F811
 def test_an_absent_service_is_tried_so_often_and_no_more() -> None:
     with pytest.raises(SplitError, match="in 3 attempts"):
         SplitLink("127.0.0.1:1", "token", HASTY).infer(hidden())
+
+
+def test_a_link_without_attempts_says_so() -> None:
+    with pytest.raises(SplitError, match="in 0 attempts; the last: none was made"):
+        SplitLink("127.0.0.1:1", "token", replace(HASTY, attempts=0)).infer(hidden())
 
 
 @pytest.mark.parametrize("codec", list(Codec))

@@ -92,18 +92,17 @@ def _columns(
         "test users": lambda row: count(row.get("test_users")),
         "test rows": lambda row: count(row.get("test_rows")),
         "training interactions": lambda row: count(row.get("train_interactions")),
-        **{metric(name): lambda row, name=name: decimal(row.get(name)) for name in metrics_in(names)},
-        **{
-            f"{recommender(name)} {metric(shown)}": lambda row, name=name: decimal(
-                _of(row, "baselines", name).get(shown)
-            )
-            for name in baselines
-        },
-        f"model alone {metric(shown)}": lambda row: decimal(_of(row, "model").get(shown)),
+        **{metric(name): _decimal(name) for name in metrics_in(names)},
+        **{f"{recommender(name)} {metric(shown)}": _decimal(shown, "baselines", name) for name in baselines},
+        f"model alone {metric(shown)}": _decimal(shown, "model"),
         "own share": lambda row: percent(row.get("own_share")),
         "evidence": _evidence,
     }
     return {name: read for name, read in columns.items() if any(read(row) != NOTHING for row in rows)}
+
+
+def _decimal(name: str, *path: str) -> Callable[[Row], str]:
+    return lambda row: decimal(_of(row, *path).get(name))
 
 
 def _marks(row: Row, shown: str) -> dict[str, float]:

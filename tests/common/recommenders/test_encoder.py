@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,3 +178,19 @@ def test_recency_is_not_passed_over_where_the_first_token_is_taken() -> None:
     settings = EncoderSettings(max_tokens=32, item_tokens=8, recency=0.5)
     with pytest.raises(ConfigError, match="'model.recency' = 0.5 weighs a mean.*'model.pooling' to 'mean'"):
         EncoderRecommender(longformer(), tokenizer(), settings)
+
+
+def test_another_recommenders_index_and_a_missing_item_matrix_are_refused() -> None:
+    model = recommender()
+    texts, matrix = with_matrix(model)
+    with pytest.raises(ConfigError, match="index is of type 'Shop', but this recommender reads 'ItemTexts'"):
+        model.scores(HISTORIES, Shop(), matrix)
+    with pytest.raises(ConfigError, match="items is None"):
+        model.loss(HISTORIES, TARGETS, texts, None)
+
+
+def test_a_model_without_a_folder_declares_no_pooling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    monkeypatch.chdir(tmp_path)
+    assert recommender().pooling == "mean"
