@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
 from common.config import RunConfig
-from common.section import Section
+from common.config.section import Section
 
 
 def reference() -> str:
@@ -17,7 +17,7 @@ def reference() -> str:
         "",
         "Every setting of a run. A recipe (`recipes/*.toml`) or `--run-config` overrides some of them;",
         "`fellrec check RECIPE` says whether that is right, without starting anything.",
-        "This page is generated from `common/config.py`: `python -m fellrec.reference > docs/configuration.md`.",
+        "This page is generated from `common/config/sections.py`: `python -m fellrec.reference > docs/configuration.md`.",
     ]
     return "\n".join([*lines, *_section(RunConfig(), "", "The run")]) + "\n"
 

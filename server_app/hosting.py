@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 
 from common.adapters.lora import targets_of
 from common.config import RunConfig
+from common.config.split import SplitConfig
 from common.cut import Cut, config_digest, digest, owner, read_config, server_side, whole_name
 from common.errors import FellrecError
 from common.low_rank import Adapter
 from common.messages import Doors
 from common.models import DTYPES, resolve
 from common.recommenders.build import causal
-from common.split_config import SplitConfig
 from server_app.split.handshakes import Handshakes
 from server_app.split.host import SplitHost
 from server_app.split.page import MetricsPage

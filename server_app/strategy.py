@@ -40,21 +40,14 @@ from server_app.inbox import Inbox, Outcome
 from server_app.limits import ReportLimits
 from server_app.members import Member, Members
 from server_app.patience import Patience
+from server_app.preconditions import refuse_in_vain
 from server_app.roll_call import RollCall
 from server_app.state import Mixed, ServerState
 from server_app.strategies import plan
 from server_app.tasks import Sent, Tasks
 from server_app.transport import FlowerTransport, Stragglers, Transport
 from server_app.watch import Watch
-
-FEW = 24
-"""Clients up to which the whole mixing matrix is written to the log."""
-
-MOST_PRODUCTS = 100
-"""Clients that adapters are mixed or compared as products of, at most."""
-
-LARGEST = 5
-"""Weights of a row that are written where there are more clients, beside the receiver's own."""
+from server_app.weights import largest_weights
 
 
 class FederatedRecommenders(Strategy):
@@ -154,7 +147,7 @@ class FederatedRecommenders(Strategy):
         course, result = self.course, Result()
         self._resume()
         roll_call.first()
-        self._refuse_what_cannot_be()
+        refuse_in_vain(self.config, self.plan, self.members)
         self.summary()
         while len(course) < num_rounds and not course.settled():
             if len(course):
@@ -318,29 +311,6 @@ class FederatedRecommenders(Strategy):
         if kept is not None:
             from_checkpoint(self, *kept)
 
-    def _refuse_what_cannot_be(self) -> None:
-        """A run that pools real data, or without anybody to test, would train to its end for nothing."""
-        if self.plan.pooled and not self.members.simulated:
-            raise RunError(
-                "'strategy.name' = 'centralised' pools data, and these nodes are real", "simulate it instead"
-            )
-        joint = self.config.fellrec.merge == "product" or self.config.fellrec.similarity == "product"
-        if self.config.strategy.name == "fellrec" and joint and len(self.members) > MOST_PRODUCTS:
-            raise RunError(
-                f"{len(self.members)} clients, and the cost of 'fellrec.merge' and 'fellrec.similarity' = 'product' grows with"
-                f" the fourth power of their number: {MOST_PRODUCTS} is the most",
-                "set them to 'factors' and 'update'",
-            )
-        facts = [member.facts for _, member in self.members]
-        if not any(fact.test_users for fact in facts):
-            met_before = sum(fact.met_before for fact in facts)
-            untried = sum(fact.users for fact in facts) - met_before
-            raise RunError(
-                f"no client has a user that can be tested: {met_before} users had their test items before,"
-                f" {untried} have no history or no test item",
-                "prepare longer histories, or choose another 'data.split'",
-            )
-
     def _round(self, number: int, of: int, transport: Transport) -> MetricRecord | None:
         invited = list(self.trainees())
         clock = time.monotonic()
@@ -378,19 +348,19 @@ class FederatedRecommenders(Strategy):
         self._log.write(
             RoundEnded(
                 **record,
-                clients=self._told_clients(),
-                weights=self._told_weights(),
+                clients=self._contributions_in_log(),
+                weights=largest_weights(self._mixed.weights, list(self.trained.contributions)),
                 participants=self._mixed.participants,
                 nodes=self.trained.seconds,
             )
         )
         return metrics
 
-    def _told_clients(self) -> dict[str, dict[str, Any]]:
+    def _contributions_in_log(self) -> dict[str, dict[str, Any]]:
         """What the log says of every contribution; what does not apply is left out."""
         trainees, found = self.trainees(), {}
         for client, one in self.trained.contributions.items():
-            told = {
+            fields = {
                 "loss": one.loss,
                 "size": one.size,
                 "share": one.share if self.plan.own_share else None,
@@ -400,23 +370,7 @@ class FederatedRecommenders(Strategy):
                 "bytes": {"up": one.bytes_up, "down": one.bytes_down + self._bytes_down.get(client, 0.0)},
                 "seconds": one.seconds if len(self._sent) == len(trainees) else None,
             }
-            found[client] = {key: value for key, value in told.items() if value is not None}
-        return found
-
-    def _told_weights(self) -> dict[str, dict[str, float]]:
-        """The mixing matrix by receiver and sender; of many clients each one's own weight and its largest."""
-        if self._mixed.weights is None:
-            return {}
-        clients = list(self.trained.contributions)
-        # a shared scope has one row, which is everybody's
-        rows = self._mixed.weights.expand(len(clients), -1)
-        found = {}
-        for place, receiver in enumerate(clients):
-            row = rows[place]
-            chosen: Iterable[int] = range(len(clients))
-            if len(clients) > FEW:
-                chosen = sorted({place, *row.topk(LARGEST).indices.tolist()})
-            found[receiver] = {clients[sender]: float(row[sender]) for sender in chosen}
+            found[client] = {key: value for key, value in fields.items() if value is not None}
         return found
 
     def _expected(self, members: Mapping[str, Member]) -> list[Message]:

@@ -1,4 +1,4 @@
-"""common/config.py: every way to get a setting wrong is named, with the nearest right one."""
+"""common/config: every way to get a setting wrong is named, with the nearest right one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.config import RunConfig, flatten, from_flat
 from common.errors import ConfigError
 from fellrec.recipes import read_recipe
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def flat_keys(section: dict, prefix: str = "") -> dict[str, object]:

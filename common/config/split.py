@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.section import Count, CountOrAll, Positive, Section
+from common.config.section import Count, CountOrAll, Positive, Section
 
 
 class LimitsConfig(Section):
