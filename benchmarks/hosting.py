@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.child import child, wait
 from benchmarks.models import TARGETS
-from client_app.link import LinkSettings, SplitLink
+from client_app.link import SplitLink
+from client_app.link_settings import LinkSettings
 from common.cut import Cut, read_config, server_side, whole_name
 from server_app.split.host import SplitHost
 from server_app.split.settings import HostedLora, HostSettings, Limits

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from torch import nn
 
-from client_app.link import LinkSettings, SplitLink
+from client_app.link import SplitLink
+from client_app.link_settings import LinkSettings
 from client_app.trunk import RemoteTrunk
 from common.certificates import read_authorities, read_pair
 from common.config import RunConfig, Value

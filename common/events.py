@@ -285,7 +285,8 @@ def parse(line: Mapping[str, Any]) -> Event | None:
 def as_line(event: Event) -> dict[str, Any]:
     """The event as it stands in a log."""
     content = {one.name: getattr(event, one.name) for one in fields(event) if one.name != "time"}
-    return _finite({"event": event.KIND, "time": event.time, **content})  # type: ignore[no-any-return]
+    line: dict[str, Any] = _finite({"event": event.KIND, "time": event.time, **content})
+    return line
 
 
 class EventLog:

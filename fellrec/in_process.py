@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -25,7 +25,20 @@ CLIENT_APP_FAILED = 2
 FIRST_NODE = 101
 RUN_ID = 1
 
-Sent = TypeVar("Sent")
+
+class Inflatable(Protocol):
+    """What Flower sends, a message or a part of one: its own bytes, and the parts that these name."""
+
+    @property
+    def children(self) -> Mapping[str, Inflatable] | None: ...
+
+    def deflate(self) -> bytes: ...
+
+    @classmethod
+    def inflate(cls, object_content: bytes, children: dict[str, Any] | None = None) -> Self: ...
+
+
+Sent = TypeVar("Sent", bound=Inflatable)
 log = logging.getLogger("flwr")
 
 
@@ -37,8 +50,12 @@ class InProcessGrid(Grid):
 
     Parameters
     ----------
-    run_config : the run's flat settings. nodes : how many there are; the clients are dealt to them.
-    looked : called before a message goes out and after each answer.
+    run_config : Mapping[str, Value]
+        The run's flat settings.
+    nodes : int
+        How many there are; the clients are dealt to them.
+    looked : callable
+        Called before a message goes out and after each answer.
     """
 
     def __init__(self, run_config: Mapping[str, Value], nodes: int, looked: Callable[[], None] = lambda: None) -> None:
@@ -129,8 +146,16 @@ def run_in_process(
 
     Parameters
     ----------
-    settings, config : the run's, flat and read. nodes : among which the clients are dealt, as in the simulation.
-    cpus : torch's threads. listen : called with every event of the run, in its order.
+    settings : Mapping[str, Value]
+        The run's settings, flat.
+    config : RunConfig
+        The same settings, read.
+    nodes : int
+        Nodes among which the clients are dealt, as in the simulation.
+    cpus : int
+        Torch's threads.
+    listen : callable or None
+        Called with every event of the run, in its order.
 
     Raises
     ------
@@ -166,8 +191,8 @@ def _forget() -> None:
 
 def _sent(message: Sent) -> Sent:
     """A message, or a part of one, as it arrives: written to bytes by itself, and read again."""
-    parts = {name: _sent(part) for name, part in (message.children or {}).items()}  # type: ignore[attr-defined]
-    return type(message).inflate(message.deflate(), parts)  # type: ignore[attr-defined,no-any-return]
+    parts = {name: _sent(part) for name, part in (message.children or {}).items()}
+    return type(message).inflate(message.deflate(), parts)
 
 
 def _identify(message: Message, identity: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from common.click_counts import STEPS
 from common.messages import Clicks, Rankings
@@ -19,9 +19,10 @@ CLICK_METRICS = ("auc", "logloss", "precision", "recall", "f1")
 def metrics_of(strategy: FederatedRecommenders) -> dict[str, Any]:
     """The metrics of a run that has been measured."""
     found = strategy.measured.measurements
+    # all parts of a run are measured alike
     if isinstance(found["test"], Clicks):
-        return _clicks(strategy, found)  # type: ignore[arg-type]
-    return _rankings(strategy, found)  # type: ignore[arg-type]
+        return _clicks(strategy, cast(Mapping[str, Clicks], found))
+    return _rankings(strategy, cast(Mapping[str, Rankings], found))
 
 
 def _rankings(strategy: FederatedRecommenders, found: Mapping[str, Rankings]) -> dict[str, Any]:

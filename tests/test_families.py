@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from client_app.link import LinkSettings, SplitLink
+from client_app.link import SplitLink
+from client_app.link_settings import LinkSettings
 from client_app.trunk import RemoteTrunk
 from common.config import GenerateConfig, from_flat
 from common.cut import FAMILIES, Cut, read_config, server_side, set_trunk, whole_name

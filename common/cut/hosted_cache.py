@@ -26,8 +26,12 @@ class Change:
 
     Attributes
     ----------
-    past : columns that stay. dropped : columns taken from the end before.
-    order : row i is what row ``order[i]`` was; None where no row moved.
+    past : int
+        Columns that stay.
+    dropped : int
+        Columns taken from the end before.
+    order : Tensor or None
+        Row i is what row ``order[i]`` was; None where no row moved.
     """
 
     past: int
@@ -45,8 +49,16 @@ class Sequence(Protocol):
 
         Parameters
         ----------
-        mask : of all columns, [B, past + T]. positions : of these columns, [B,T] or [1,T].
-        history : what was sent before, after ``change``; it does not hold these columns yet.
+        hidden : Tensor
+            Hidden states [B,T,H] of these columns.
+        mask : Tensor or None
+            Mask of all columns, [B, past + T].
+        positions : Tensor or None
+            Positions of these columns, [B,T] or [1,T].
+        change : Change
+            What became of the columns before.
+        history : History
+            What was sent before, after ``change``; it does not hold these columns yet.
         """
 
 
@@ -57,7 +69,7 @@ class HostedLayer(CacheLayerMixin):
     is_croppable = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # transformers leaves it without types
         self.rows = 0
         self._order: Tensor | None = None
         self._dropped = 0

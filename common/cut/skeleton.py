@@ -32,8 +32,9 @@ def skeleton(config: PreTrainedConfig, causal: bool, attn_implementation: str | 
         with _EmptyOnMeta():
             maker = AutoModelForCausalLM if causal else AutoModel
             # a copy: a side writes its own layers into its configuration
-            made = maker.from_config(copy.deepcopy(config), dtype=torch.float32, **chosen)  # type: ignore[no-untyped-call]
-            model: PreTrainedModel = made
+            own = copy.deepcopy(config)
+            # transformers leaves it without types
+            model: PreTrainedModel = maker.from_config(own, dtype=torch.float32, **chosen)  # type: ignore[no-untyped-call]
     except (ValueError, ImportError) as error:
         raise ModelError(f"{config.model_type!r} cannot be made from its configuration: {error}") from error
     without_pooler(model)

@@ -22,13 +22,20 @@ class Updates:
 
     Attributes
     ----------
-    clients : their keys.
-    adapters : what each sent, fp32, one set of names for all; ranks may differ between clients.
-    start : what each began the round from.
-    origin : the common adapter that the run began from (P_0).
-    losses : mean training loss of the round, [n].
-    sizes : training examples, [n], none negative and not all zero.
-    heats : w_c(t), [n], in (0, 1]; ones where heating is off.
+    clients : tuple of str
+        Their names.
+    adapters : Sequence of Adapter
+        What each sent, fp32, one set of names for all; ranks may differ between clients.
+    start : Sequence of Adapter
+        What each began the round from.
+    origin : Adapter
+        The common adapter that the run began from (P_0).
+    losses : Tensor
+        Mean training loss of the round, [n].
+    sizes : Tensor
+        Training examples, [n], none negative and not all zero.
+    heats : Tensor
+        w_c(t), [n], in (0, 1]; ones where heating is off.
 
     Raises
     ------
@@ -107,8 +114,10 @@ class Mixture:
 
     Attributes
     ----------
-    adapters : the receivers' new adapters, in the order of the clients.
-    weights : the mixing matrix, float64 [n, n]; None where there is none.
+    adapters : list of Adapter
+        The receivers' new adapters, in the order of the clients.
+    weights : Tensor or None
+        The mixing matrix, float64 [n, n]; None where there is none.
     """
 
     adapters: list[Adapter]
@@ -189,7 +198,7 @@ def with_options(name: str, options: str) -> Rule:
     ConfigError : a field that it does not have, or a value of another type.
     """
     rule = RULES[name]
-    known = {one.name: one for one in fields(rule)}  # type: ignore[arg-type]
+    known = {one.name: one for one in fields(rule)}  # type: ignore[arg-type]  # no protocol says that it is a dataclass
     kinds = get_type_hints(rule)
     chosen: dict[str, Any] = {}
     for part in options.split():

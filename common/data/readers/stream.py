@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from common.data.readers.binary import HEAD, marked, refuse_binary
 from common.errors import DataError
@@ -22,7 +22,7 @@ Row = tuple[int, list[str]]
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[IO[bytes]]:
+def unpacked(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
     """The bytes of a file, unpacked where it is gzip (by its first bytes, whatever its name).
 
     Raises DataError where it cannot be read, is cut short, or is of a kind that holds no text.
@@ -35,7 +35,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
                 return
             with gzip.GzipFile(fileobj=raw) as source:
                 refuse_binary(path.name, source.peek(HEAD)[:HEAD])
-                yield cast(IO[bytes], source)
+                yield source
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path.name!r} is not a whole gzip file: {error}", "it was cut short on the way: get it again"
@@ -53,7 +53,7 @@ def opened(path: Path, encoding: str = "utf-8-sig", newline: str | None = None) 
     """
     try:
         with unpacked(path) as source:
-            said = marked(source.peek(HEAD)[:4])  # type: ignore[attr-defined]
+            said = marked(source.peek(HEAD)[:4])
             with io.TextIOWrapper(source, encoding=said or encoding, newline=newline) as text:
                 yield text
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from client_app.link import LinkSettings
+from client_app.link_settings import LinkSettings
 from common.cut import Cut, client_side, read_config, server_side, set_trunk, whole_name
 from server_app.split.adapter import initial
 from server_app.split.host import SplitHost
