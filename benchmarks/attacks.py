@@ -43,16 +43,30 @@ class Aim:
     @property
     def hello(self) -> list[bytes]:
         """The first message of a session that trains."""
-        hello = pb.Hello(protocol=PROTOCOL, digest=self.digest, k=1, m=1, hidden_size=self.hidden,
-                         codec=Codec.FP32.number, training=True)  # fmt: skip
+        hello = pb.Hello(
+            protocol=PROTOCOL,
+            digest=self.digest,
+            k=1,
+            m=1,
+            hidden_size=self.hidden,
+            codec=Codec.FP32.number,
+            training=True,
+        )
         return list(frames(pb.Frame(hello=hello)))
 
     def ask(self, op: int, rows: Rows, number: int = 1, micro: int = 1, **fields: object) -> list[bytes]:
         """A request with its tensor."""
         hidden = torch.zeros(rows.tokens, self.hidden)
         micros = [] if op == pb.OP_INFER else [pb.Micro(id=micro, forward=number)]
-        request = pb.Request(number=number, op=op, rows=rows.message(), tensors=[announce(hidden, Codec.FP32)],
-                             micros=micros, input_gradient=True, **fields)  # fmt: skip
+        request = pb.Request(
+            number=number,
+            op=op,
+            rows=rows.message(),
+            tensors=[announce(hidden, Codec.FP32)],
+            micros=micros,
+            input_gradient=True,
+            **fields,
+        )
         return list(frames(pb.Frame(request=request), [encode(hidden, Codec.FP32)]))
 
 
@@ -111,9 +125,13 @@ def texts(aim: Aim, over: threading.Event) -> None:
     long = pb.Hello(protocol=PROTOCOL, digest="x" * (HEADER_BYTES - 100))
     longer = pb.Hello(protocol=PROTOCOL, digest="y" * ((4 << 20) - 100))
     _sessions(
-        aim, over, aim.hello + list(frames(pb.Frame(request=request))), aim.hello + list(frames(pb.Frame(request=ended))),
-        list(frames(pb.Frame(hello=long))), list(frames(pb.Frame(hello=longer))),
-    )  # fmt: skip
+        aim,
+        over,
+        aim.hello + list(frames(pb.Frame(request=request))),
+        aim.hello + list(frames(pb.Frame(request=ended))),
+        list(frames(pb.Frame(hello=long))),
+        list(frames(pb.Frame(hello=longer))),
+    )
 
 
 def unfinished(aim: Aim, over: threading.Event) -> None:

@@ -81,10 +81,15 @@ def _compare(
     seconds = interleaved({name: all_at_once(links) for name, links in sides.items()}, repetitions)
     ratio, quartiles = ratio_of(seconds["one by one"], seconds["batched"])
     return result(
-        f"{CLIENTS} clients, {load.name}: one by one / batched", ratio, load.target, "higher", "x",
-        quartiles=quartiles, batched_milliseconds=milliseconds(seconds["batched"]) / load.times,
+        f"{CLIENTS} clients, {load.name}: one by one / batched",
+        ratio,
+        load.target,
+        "higher",
+        "x",
+        quartiles=quartiles,
+        batched_milliseconds=milliseconds(seconds["batched"]) / load.times,
         one_by_one_milliseconds=milliseconds(seconds["one by one"]) / load.times,
-    )  # fmt: skip
+    )
 
 
 def _infer(link: SplitLink, hidden: Tensor, times: int) -> None:
@@ -127,8 +132,12 @@ def _fairness(links: Sequence[SplitLink], width: int, seconds: float, together: 
     progress(f"  tokens served: {served}")
     return result(
         f"one greedy client among {CLIENTS}, {together} in a pass: tokens served, most / least",
-        max(served) / max(min(served), 1), FAIR_TARGET, "lower", "x", tokens=served,
-    )  # fmt: skip
+        max(served) / max(min(served), 1),
+        FAIR_TARGET,
+        "lower",
+        "x",
+        tokens=served,
+    )
 
 
 def _hidden(rows: int, tokens: int, width: int) -> Tensor:

@@ -39,17 +39,25 @@ def measure(size: Size) -> list[Result]:
             found.append(
                 result(
                     f"k={cut.k}, m={cut.m}: parameters, both sides / whole",
-                    sum(facts["parameters"] for facts in sides.values()) / whole["parameters"], 1.0, "lower", "x",
-                    client=sides["client"], server=sides["server"], whole=whole,
+                    sum(facts["parameters"] for facts in sides.values()) / whole["parameters"],
+                    1.0,
+                    "lower",
+                    "x",
+                    client=sides["client"],
+                    server=sides["server"],
+                    whole=whole,
                 )
-            )  # fmt: skip
+            )
             found += [
                 result(
                     f"k={cut.k}, m={cut.m}: peak memory of a training step, {side} / whole",
-                    facts["step_bytes"] / max(whole["step_bytes"], 1), None, "lower", "x",
+                    facts["step_bytes"] / max(whole["step_bytes"], 1),
+                    None,
+                    "lower",
+                    "x",
                 )
                 for side, facts in sides.items()
-            ]  # fmt: skip
+            ]
     return found
 
 

@@ -34,10 +34,16 @@ def measure(size: Size) -> list[Result]:
             found.append(
                 result(
                     f"{mechanism}, {rounds} rounds, epsilon {epsilon:g}: proven by attack / accounted",
-                    proven / account.epsilon, 1.0, "lower", "x",
-                    accounted=account.epsilon, proven=proven, scale=settings.scale, trials=trials,
+                    proven / account.epsilon,
+                    1.0,
+                    "lower",
+                    "x",
+                    accounted=account.epsilon,
+                    proven=proven,
+                    scale=settings.scale,
+                    trials=trials,
                 )
-            )  # fmt: skip
+            )
     return found
 
 

@@ -87,18 +87,30 @@ def _results(honest: Seen, attacked: Seen, began: Sequence[tuple[str, float]]) -
     found = [
         result(
             f"p95 of a step beside a hostile client for {seconds:.0f} s / beside an honest neighbour",
-            attacked.p95(began[0][1], began[-1][1]) / usual, SLOWER, "lower", "x",
-            milliseconds=1e3 * attacked.p95(began[0][1], began[-1][1]), neighbour_milliseconds=1e3 * usual,
-            steps=len(attacked.steps), neighbour_steps=len(honest.steps),
+            attacked.p95(began[0][1], began[-1][1]) / usual,
+            SLOWER,
+            "lower",
+            "x",
+            milliseconds=1e3 * attacked.p95(began[0][1], began[-1][1]),
+            neighbour_milliseconds=1e3 * usual,
+            steps=len(attacked.steps),
+            neighbour_steps=len(honest.steps),
         )
-    ]  # fmt: skip
+    ]
     for (name, begin), (_, end) in zip(began, began[1:], strict=False):
         ratio = attacked.p95(begin, end) / usual
         found.append(result(f"the same during the attack {name!r}", ratio, SLOWER, "lower", "x"))
     found.append(
-        result("the service's memory at its highest, hostile / honest", attacked.peak / honest.peak, LARGER, "lower", "x",
-               megabytes=attacked.peak / 1e6, neighbour_megabytes=honest.peak / 1e6)
-    )  # fmt: skip
+        result(
+            "the service's memory at its highest, hostile / honest",
+            attacked.peak / honest.peak,
+            LARGER,
+            "lower",
+            "x",
+            megabytes=attacked.peak / 1e6,
+            neighbour_megabytes=honest.peak / 1e6,
+        )
+    )
     found.append(result("bytes that the service logged meanwhile", attacked.log, LOG_BYTES, "lower", "bytes"))
     return found
 
@@ -164,8 +176,15 @@ def _attack(connection: Connection, address: str, token: str, hosted: Hosted, ni
     """The hostile client: told an attack by name, it keeps at it until it is told another."""
     os.nice(nice)
     limits, config = hosted.limits, read_config(hosted.folder)
-    aim = Aim(address, token, str(hosted.folder), hosted.width, limits.tokens, limits.training_tokens or limits.tokens,
-              min(limits.width, config.max_position_embeddings))  # fmt: skip
+    aim = Aim(
+        address,
+        token,
+        str(hosted.folder),
+        hosted.width,
+        limits.tokens,
+        limits.training_tokens or limits.tokens,
+        min(limits.width, config.max_position_embeddings),
+    )
     connection.send("ready")
     over, thread = threading.Event(), None
     while True:

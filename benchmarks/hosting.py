@@ -92,14 +92,22 @@ def _serve(connection: Connection, hosted: Hosted, clients: tuple[str, ...]) -> 
 def host_of(hosted: Hosted, state: Path, port: int = 0) -> SplitHost:
     """A service in this process, not started."""
     settings = HostSettings(
-        run="benchmark", digest=str(hosted.folder), k=hosted.cut.k, m=hosted.cut.m, hidden_size=hosted.width,
-        lora=HostedLora(TARGETS[hosted.kind]), limits=hosted.limits, batch_clients=hosted.batch_clients,
+        run="benchmark",
+        digest=str(hosted.folder),
+        k=hosted.cut.k,
+        m=hosted.cut.m,
+        hidden_size=hosted.width,
+        lora=HostedLora(TARGETS[hosted.kind]),
+        limits=hosted.limits,
+        batch_clients=hosted.batch_clients,
         port=port,
-    )  # fmt: skip
+    )
     if hosted.folder is None:
         return SplitHost(Identity(), settings, state)
     config, cut = read_config(hosted.folder), hosted.cut
     return SplitHost(
-        server_side(hosted.folder, cut), settings, state,
+        server_side(hosted.folder, cut),
+        settings,
+        state,
         whole_name=lambda name: whole_name(name, "server", cut, config),
-    )  # fmt: skip
+    )

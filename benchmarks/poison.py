@@ -49,8 +49,10 @@ def noise(start: Adapter, sent: Adapter) -> Adapter:
     """Noise nine times as large as the update."""
     draw = torch.Generator().manual_seed(0)
     drawn = {name: torch.randn(tensor.shape, generator=draw) for name, tensor in sent.items()}
-    norms = [sum(float(t.square().sum()) for t in own) ** 0.5 for own in (
-        [sent[name] - start[name] for name in sent], list(drawn.values()))]  # fmt: skip
+    norms = [
+        sum(float(t.square().sum()) for t in own) ** 0.5
+        for own in ([sent[name] - start[name] for name in sent], list(drawn.values()))
+    ]
     return {name: start[name] + 9 * norms[0] / norms[1] * drawn[name] for name in sent}
 
 

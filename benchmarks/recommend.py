@@ -74,14 +74,25 @@ def _compare(kind: str, root: Path, size: Size, repetitions: int) -> list[Result
     more = {"items": len(data.catalogue), "requests": repetitions}
     return [
         result(
-            f"{kind}, p50", ratio, TARGET, "lower", quartiles=quartiles, milliseconds=p50["split"] * 1e3,
-            whole_milliseconds=p50["whole"] * 1e3, **more,
+            f"{kind}, p50",
+            ratio,
+            TARGET,
+            "lower",
+            quartiles=quartiles,
+            milliseconds=p50["split"] * 1e3,
+            whole_milliseconds=p50["whole"] * 1e3,
+            **more,
         ),
         result(
-            f"{kind}, p95", p95["split"] / p95["whole"], TARGET, "lower", milliseconds=p95["split"] * 1e3,
-            whole_milliseconds=p95["whole"] * 1e3, **more,
+            f"{kind}, p95",
+            p95["split"] / p95["whole"],
+            TARGET,
+            "lower",
+            milliseconds=p95["split"] * 1e3,
+            whole_milliseconds=p95["whole"] * 1e3,
+            **more,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _encoder(root: Path, size: Size, titles: tuple[str, ...]) -> RunConfig:
@@ -98,18 +109,30 @@ def _decoder(root: Path, size: Size, titles: tuple[str, ...]) -> RunConfig:
     tokenizer = train_tokenizer(titles, 2000, 512)
     set_seed(0)
     shape = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=4,
-        num_key_value_heads=4, intermediate_size=4 * width, max_position_embeddings=512, pad_token_id=0, bos_token_id=1,
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=4 * width,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
         eos_token_id=2,
-    )  # fmt: skip
+    )
     LlamaForCausalLM(shape).save_pretrained(root / "model")
     tokenizer.save_pretrained(root / "model")
     return from_flat(
         {
-            "model.recommender": "generative", "model.name": str(root / "model"), "model.max-tokens": PROMPT,
-            "model.item-tokens": TITLE, "generate.grounding": "trie", "generate.beams": 4, "generate.instruction": "Recommend.",
+            "model.recommender": "generative",
+            "model.name": str(root / "model"),
+            "model.max-tokens": PROMPT,
+            "model.item-tokens": TITLE,
+            "generate.grounding": "trie",
+            "generate.beams": 4,
+            "generate.instruction": "Recommend.",
         }
-    )  # fmt: skip
+    )
 
 
 def _moved(adapter: Adapter) -> Adapter:
@@ -129,8 +152,8 @@ def _keys(ready: Recommending, user: str) -> list[str]:
 
 def _serve(connection: Connection, config: RunConfig, adapter: Adapter) -> None:
     with tempfile.TemporaryDirectory() as state, closing(Hosting(config, RUN, Path(state))) as hosting:
-        doors = hosting.show(CLIENT, {0.0: adapter}, TOKEN_SECONDS)
-        connection.send((doors.address, doors.tokens[0.0]))
+        access = hosting.show(CLIENT, {0.0: adapter}, TOKEN_SECONDS)
+        connection.send((access.address, access.tokens[0.0]))
         wait(connection)
 
 

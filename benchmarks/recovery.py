@@ -78,12 +78,17 @@ def measure(size: Size) -> list[Result]:
     stood, started, caught_up = (list(part) for part in zip(*turns, strict=True))
     return [
         result(
-            "kill -9 in mid-step until that step has ended, the new process's start included", median(stood), TARGET,
-            "lower", "s", longest=max(stood), turns=len(turns),
+            "kill -9 in mid-step until that step has ended, the new process's start included",
+            median(stood),
+            TARGET,
+            "lower",
+            "s",
+            longest=max(stood),
+            turns=len(turns),
         ),
         result("of these, until the new process serves", median(started), None, "lower", "s"),
         result("of these, from then until the step has ended", median(caught_up), None, "lower", "s"),
-    ]  # fmt: skip
+    ]
 
 
 def _turn(hosted: Hosted, state: Path) -> tuple[float, float, float]:

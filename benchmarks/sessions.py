@@ -43,19 +43,25 @@ def measure(size: Size) -> list[Result]:
     return [
         result(
             f"memory after {sessions} sessions dropped in mid-request / after a warm-up of {warm_up}",
-            after["memory"] / before["memory"], TARGET, "lower", "x",
-            megabytes_before=before["memory"] / 1e6, megabytes_after=after["memory"] / 1e6,
+            after["memory"] / before["memory"],
+            TARGET,
+            "lower",
+            "x",
+            megabytes_before=before["memory"] / 1e6,
+            megabytes_after=after["memory"] / 1e6,
         ),
         result("bytes held for clients after that", held, 0, "lower", "bytes", sessions_open=open_sessions),
-    ]  # fmt: skip
+    ]
 
 
 def _drop(address: str, tokens: dict[str, str], hosted: Hosted, count: int) -> None:
     """Opens sessions, one for each client at once, and cuts them: in mid-message, and between forward and backward."""
     done = 0
     while done < count:
-        calls = [_Call(address, tokens[client], hosted, whole=(done + place) % 2 == 1)
-                 for place, client in enumerate(CLIENTS)]  # fmt: skip
+        calls = [
+            _Call(address, tokens[client], hosted, whole=(done + place) % 2 == 1)
+            for place, client in enumerate(CLIENTS)
+        ]
         for call in calls:
             call.cut()
         done += len(calls)
@@ -86,14 +92,26 @@ class _Call:
 
     def _messages(self, hosted: Hosted, whole: bool) -> Iterator[bytes]:
         cut = hosted.cut
-        hello = pb.Hello(protocol=PROTOCOL, digest=str(hosted.folder), k=cut.k, m=cut.m, hidden_size=hosted.width,
-                         codec=Codec.FP32.number, training=True)  # fmt: skip
+        hello = pb.Hello(
+            protocol=PROTOCOL,
+            digest=str(hosted.folder),
+            k=cut.k,
+            m=cut.m,
+            hidden_size=hosted.width,
+            codec=Codec.FP32.number,
+            training=True,
+        )
         yield from frames(pb.Frame(hello=hello))
         hidden = torch.zeros(ROWS, TOKENS, hosted.width)
         rows = Rows.of(hidden, None, None)
         tokens = rows.pack(hidden)
-        request = pb.Request(number=1, op=pb.OP_FORWARD, micros=[pb.Micro(id=1, forward=1)], rows=rows.message(),
-                             tensors=[announce(tokens, Codec.FP32)])  # fmt: skip
+        request = pb.Request(
+            number=1,
+            op=pb.OP_FORWARD,
+            micros=[pb.Micro(id=1, forward=1)],
+            rows=rows.message(),
+            tensors=[announce(tokens, Codec.FP32)],
+        )
         yield from islice(frames(pb.Frame(request=request), [encode(tokens, Codec.FP32)]), None if whole else 2)
         self._sent.set()
         self._over.wait(SETTLED)

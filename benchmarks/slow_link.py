@@ -48,20 +48,27 @@ def measure(size: Size) -> list[Result]:
                 seconds, up, down = connection.recv()
             found.append(
                 result(
-                    f"a step of {ROWS} rows of {TOKENS} tokens, width {WIDTH}, {codec.value}", median(seconds), None,
-                    "lower", "s", bytes_up=up, bytes_down=down, steps=steps,
+                    f"a step of {ROWS} rows of {TOKENS} tokens, width {WIDTH}, {codec.value}",
+                    median(seconds),
+                    None,
+                    "lower",
+                    "s",
+                    bytes_up=up,
+                    bytes_down=down,
+                    steps=steps,
                     least_seconds=(up + down) * 8 / 1e6 + 0.4,
                 )
-            )  # fmt: skip
+            )
     return found
 
 
 def _certificates(folder: Path) -> TlsFiles:
     authority, key = Authority.create("benchmark"), ec.generate_private_key(ec.SECP256R1())
     files = {
-        "ca.crt": pem(authority.certificate), "tls.key": pem(key),
+        "ca.crt": pem(authority.certificate),
+        "tls.key": pem(key),
         "tls.crt": pem(authority.issue("split", key.public_key(), "server", [Ends("", "").server_address], 1)),
-    }  # fmt: skip
+    }
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return TlsFiles(folder / "tls.crt", folder / "tls.key")
@@ -70,9 +77,14 @@ def _certificates(folder: Path) -> TlsFiles:
 def _serve(connection: Connection, ends: Ends, tls: TlsFiles, folder: Path) -> None:
     enter(ends.server)
     settings = HostSettings(
-        run="benchmark", digest="", k=1, m=1, hidden_size=WIDTH, lora=HostedLora(TARGETS["bert"]),
+        run="benchmark",
+        digest="",
+        k=1,
+        m=1,
+        hidden_size=WIDTH,
+        lora=HostedLora(TARGETS["bert"]),
         address=ends.server_address,
-    )  # fmt: skip
+    )
     host = SplitHost(Identity(), settings, folder / "state", tls)
     address, tokens = host.start(), {}
     for codec in CODECS:

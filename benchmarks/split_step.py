@@ -83,12 +83,17 @@ def _compare(folder: Path, kind: str, width: int, steps: Sequence[Step]) -> list
                 ratio, quartiles = ratio_of(seconds[rung], seconds["whole"])
                 found.append(
                     result(
-                        f"{kind}, step of {step.name}, {rung}", ratio,
-                        step.target if rung == "graph held" else RECOMPUTE_TARGET, "lower",
-                        quartiles=quartiles, milliseconds=milliseconds(seconds[rung]) / TURN,
-                        whole_milliseconds=milliseconds(seconds["whole"]) / TURN, rows=ids.shape[0], width=ids.shape[1],
+                        f"{kind}, step of {step.name}, {rung}",
+                        ratio,
+                        step.target if rung == "graph held" else RECOMPUTE_TARGET,
+                        "lower",
+                        quartiles=quartiles,
+                        milliseconds=milliseconds(seconds[rung]) / TURN,
+                        whole_milliseconds=milliseconds(seconds["whole"]) / TURN,
+                        rows=ids.shape[0],
+                        width=ids.shape[1],
                     )
-                )  # fmt: skip
+                )
     return found
 
 

@@ -38,10 +38,15 @@ def measure(size: Size) -> list[Result]:
     return [
         result(
             "a client's process before its first work, own side (k = m = 1) / whole model",
-            sum(seconds["side"]) / sum(seconds["whole"]), None, "lower", "x",
-            import_seconds=seconds["side"][0], load_seconds=seconds["side"][1], load_whole_seconds=seconds["whole"][1],
+            sum(seconds["side"]) / sum(seconds["whole"]),
+            None,
+            "lower",
+            "x",
+            import_seconds=seconds["side"][0],
+            load_seconds=seconds["side"][1],
+            load_whole_seconds=seconds["whole"][1],
         )
-    ]  # fmt: skip
+    ]
 
 
 def _fresh(part: str) -> tuple[float, float]:

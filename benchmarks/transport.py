@@ -79,10 +79,15 @@ def _compare(
         ratio, quartiles = ratio_of(seconds[over], seconds[under])
         target = None if mib != LARGEST else NAIVE_TARGET if faster else RAW_TARGET
         yield result(
-            f"{mib} MiB, {over} / {under}{note}", ratio, target, "higher" if faster else "lower", "x",
-            quartiles=quartiles, milliseconds=milliseconds(seconds["split"]),
+            f"{mib} MiB, {over} / {under}{note}",
+            ratio,
+            target,
+            "higher" if faster else "lower",
+            "x",
+            quartiles=quartiles,
+            milliseconds=milliseconds(seconds["split"]),
             other_milliseconds=milliseconds(seconds[name]),
-        )  # fmt: skip
+        )
 
 
 def _health(size: Size) -> Result:
@@ -94,9 +99,14 @@ def _health(size: Size) -> Result:
         with _load(door, mib):
             seconds = [_timed(check) for _ in range(size.pick(10, 120, 1000))]
     return result(
-        f"health check p95 under traffic of {mib} MiB tensors", quantiles(seconds, n=20)[-1] * 1e3, HEALTH_TARGET,
-        "lower", "ms", median_milliseconds=milliseconds(seconds), idle_milliseconds=median(idle) * 1e3,
-    )  # fmt: skip
+        f"health check p95 under traffic of {mib} MiB tensors",
+        quantiles(seconds, n=20)[-1] * 1e3,
+        HEALTH_TARGET,
+        "lower",
+        "ms",
+        median_milliseconds=milliseconds(seconds),
+        idle_milliseconds=median(idle) * 1e3,
+    )
 
 
 def _timed(check: Callable[[health_pb2.HealthCheckRequest], health_pb2.HealthCheckResponse]) -> float:

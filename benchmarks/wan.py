@@ -49,8 +49,18 @@ def slow_link(mbit: float = MBIT, delay_ms: float = DELAY_MS) -> Iterator[Ends]:
         for name in (ends.server, ends.client):
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
-        command = [sys.executable, os.environ[TOOL], ends.server, f"{ends.server_address}/24", ends.client,
-                   f"{ends.client_address}/24", "--mbit", f"{mbit:g}", "--delay-ms", f"{delay_ms:g}"]  # fmt: skip
+        command = [
+            sys.executable,
+            os.environ[TOOL],
+            ends.server,
+            f"{ends.server_address}/24",
+            ends.client,
+            f"{ends.client_address}/24",
+            "--mbit",
+            f"{mbit:g}",
+            "--delay-ms",
+            f"{delay_ms:g}",
+        ]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         said = process.stdout.readline().strip()
         if said != "ready":

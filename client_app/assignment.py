@@ -9,7 +9,7 @@ import torch
 
 from common.errors import MessageError
 from common.low_rank import Adapter
-from common.messages import Doors, Task
+from common.messages import HostedAccess, Task
 from common.scopes import group_of
 
 
@@ -31,7 +31,7 @@ class Assignment:
         Multiple of the run's learning rate.
     contributed : int
         Round of the client's last contribution; 0 for none.
-    doors : Doors or None
+    access : HostedAccess or None
         Ways to the hosted layers; None where the client runs the whole model.
     """
 
@@ -41,7 +41,7 @@ class Assignment:
     own: Adapter | None = None
     pace: float = 1.0
     contributed: int = 0
-    doors: Doors | None = None
+    access: HostedAccess | None = None
 
     @classmethod
     def of(cls, task: Task, client: str, codes: Mapping[str, int], private: Adapter) -> Assignment:
@@ -75,7 +75,9 @@ class Assignment:
         own = None
         if task.own:
             own = adapter | {name: tensor[place] for name, tensor in task.own.items()}
-        return cls(client, task.round, adapter, own, task.paces[place], task.contributed[place], task.doors.get(client))
+        return cls(
+            client, task.round, adapter, own, task.paces[place], task.contributed[place], task.access.get(client)
+        )
 
 
 def group_row(task: Task, name: str, codes: Mapping[str, int]) -> int:

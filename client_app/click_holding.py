@@ -22,7 +22,7 @@ from common.data.split import Part
 from common.errors import ConfigError, MessageError
 from common.home import data_home
 from common.messages import ClientFacts, SetFacts
-from common.recommenders.click_base import ClickBase, item_codes, user_codes
+from common.recommenders.click.warm_start import ClickBase, item_codes, user_codes
 
 MOST_ROWS = 2**15
 """Padded rows of a batch at most, which bounds its memory."""

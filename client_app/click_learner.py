@@ -22,15 +22,15 @@ from client_app.learned import Learned, Measured
 from client_app.memory import Memory
 from client_app.node import memory_folder
 from common.adapters.many import State, pick, repeat, run
-from common.click_counts import ClickCounts, count
 from common.config import RunConfig, Value
 from common.data.split import Part
 from common.errors import MessageError, ModelError
+from common.evaluation.click_counts import ClickCounts, count
 from common.messages import Clicks, ClientFacts, Task
 from common.messages.report import TEST, VALIDATION
 from common.own_share import SHARES, choose_share
-from common.recommenders.click import click_loss
-from common.recommenders.click_build import ClickRun, click_run
+from common.recommenders.click.model import click_loss
+from common.recommenders.click.run import ClickRun, click_run
 from common.scopes import Owner, Scope, group_of
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8

@@ -17,11 +17,11 @@ from common.data.split import Cases
 from common.messages import Rankings
 from common.messages.report import GROUNDED
 from common.recommenders.evidence import MOST_USERS
-from common.recommenders.generative import GenerativeRecommender
-from common.recommenders.generative_settings import Grounding
-from common.recommenders.grounding import exact_share
+from common.recommenders.generative.grounding import exact_share
+from common.recommenders.generative.recommender import GenerativeRecommender
+from common.recommenders.generative.settings import Grounding
+from common.recommenders.generative.title_index import TitleIndex
 from common.recommenders.recommender import own_index
-from common.recommenders.title_index import TitleIndex
 
 WAYS: tuple[Grounding, ...] = get_args(Grounding)
 

@@ -43,9 +43,15 @@ class Holding:
         if dataset.parts is None:
             parts = split(dataset.interactions, how)
             dataset = Dataset(
-                dataset.name, dataset.catalogue, dataset.interactions, dataset.generated, dataset.licence, dataset.source,
-                parts, how,
-            )  # fmt: skip
+                dataset.name,
+                dataset.catalogue,
+                dataset.interactions,
+                dataset.generated,
+                dataset.licence,
+                dataset.source,
+                parts,
+                how,
+            )
         if dataset.split != how:
             raise DataError(
                 f"client {client!r}: data are split by {dataset.split!r}, the run asks for {how!r}", "prepare them anew"

@@ -18,7 +18,7 @@ from common.certificates import read_authorities, read_pair
 from common.config import RunConfig, Value
 from common.cut import config_digest, digest, set_trunk
 from common.errors import ConfigError, MessageError
-from common.messages import Doors
+from common.messages import HostedAccess
 from common.models import config_of, resolve
 from common.wire import CREDITS, Codec
 
@@ -98,13 +98,18 @@ class Hosted:
     ahead = CREDITS
 
     def __init__(
-        self, backbone: nn.Module, doors: Doors | None, config: RunConfig, node: Mapping[str, Value], training: bool
+        self,
+        backbone: nn.Module,
+        access: HostedAccess | None,
+        config: RunConfig,
+        node: Mapping[str, Value],
+        training: bool,
     ) -> None:
-        if doors is None:
+        if access is None:
             raise MessageError(
                 "the task leads to no hosted layers, but 'split.on' = True", "server and client must agree"
             )
-        self._backbone, self._doors = backbone, doors
+        self._backbone, self._access = backbone, access
         self._root, self._pair = _certificates(node)
         folder = resolve(config.model.name)
         self._settings = LinkSettings(
@@ -121,11 +126,11 @@ class Hosted:
         self._trunk: RemoteTrunk | None = None
 
     def use(self, share: float) -> None:
-        if share not in self._doors.tokens:
-            raise MessageError(f"own share {share!r} has no token", f"the server offers {sorted(self._doors.tokens)}")
+        if share not in self._access.tokens:
+            raise MessageError(f"own share {share!r} has no token", f"the server offers {sorted(self._access.tokens)}")
         if share not in self._links:
-            token = self._doors.tokens[share]
-            self._links[share] = SplitLink(self._doors.address, token, self._settings, self._root, self._pair)
+            token = self._access.tokens[share]
+            self._links[share] = SplitLink(self._access.address, token, self._settings, self._root, self._pair)
         self._current = self._links[share]
         self._trunk = RemoteTrunk(self._current)
         set_trunk(self._backbone, self._trunk)

@@ -99,8 +99,10 @@ def item_matrix(
             raise lost(holding.client, config)
         log.warning(
             "client %s has no item matrix yet: the one of round %d is made now, for good; others froze theirs in round %d",
-            holding.client, round_number, config.train.freeze_items_from,
-        )  # fmt: skip
+            holding.client,
+            round_number,
+            config.train.freeze_items_from,
+        )
     matrix = recommender.encode_items(texts, config.evaluate.batch_size)
     memory.save(_name(holding.client), told | {"items": matrix})
     return matrix

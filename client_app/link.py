@@ -22,8 +22,11 @@ from common.wire import CHANNEL_OPTIONS, CREDITS, PROTOCOL, Rows, announce, enco
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 PASSING = (
-    pb.STATUS_FAILED_PRECONDITION, pb.STATUS_RESOURCE_EXHAUSTED, pb.STATUS_DEADLINE_EXCEEDED, pb.STATUS_UNAVAILABLE
-)  # fmt: skip
+    pb.STATUS_FAILED_PRECONDITION,
+    pb.STATUS_RESOURCE_EXHAUSTED,
+    pb.STATUS_DEADLINE_EXCEEDED,
+    pb.STATUS_UNAVAILABLE,
+)
 
 
 class SplitLink:
@@ -58,9 +61,13 @@ class SplitLink:
     """
 
     def __init__(
-        self, address: str, token: str, settings: LinkSettings, root_certificate: bytes | None = None,
+        self,
+        address: str,
+        token: str,
+        settings: LinkSettings,
+        root_certificate: bytes | None = None,
         pair: tuple[bytes, bytes] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if root_certificate is None and address.rpartition(":")[0] not in LOOPBACK:
             raise ConfigError(f"split service at {address!r} without TLS", "give its root certificate")
         self.settings = settings
@@ -200,9 +207,14 @@ class SplitLink:
                 made.append(Sent(identity, number, rows, announce(tokens, self.settings.codec), payload))
             (sent,) = made
             request = pb.Request(
-                number=number, op=pb.OP_FORWARD, step=self._journal.step, micros=[sent.name], rows=rows.message(),
-                tensors=[sent.tensor], deadline_ms=self._deadline,
-            )  # fmt: skip
+                number=number,
+                op=pb.OP_FORWARD,
+                step=self._journal.step,
+                micros=[sent.name],
+                rows=rows.message(),
+                tensors=[sent.tensor],
+                deadline_ms=self._deadline,
+            )
             return stream.ask(request, [sent.input], rows.tokens)
 
         _, output = self._try(ask)
@@ -345,9 +357,15 @@ class SplitLink:
                     self._channel = self._open_channel()
                 own = self.settings
                 hello = pb.Hello(
-                    protocol=PROTOCOL, digest=own.digest, config=own.config, k=own.k, m=own.m,
-                    hidden_size=own.hidden_size, codec=own.codec.number, training=own.training,
-                )  # fmt: skip
+                    protocol=PROTOCOL,
+                    digest=own.digest,
+                    config=own.config,
+                    k=own.k,
+                    m=own.m,
+                    hidden_size=own.hidden_size,
+                    codec=own.codec.number,
+                    training=own.training,
+                )
                 stream = Stream(self._channel, self._token, hello, own.reply_seconds, self._count)
                 if own.training:
                     try:
@@ -388,9 +406,15 @@ class SplitLink:
         self, stream: Stream, sent: Sent, step: int, wants_input: bool, with_input: bool = False
     ) -> Answer:
         request = pb.Request(
-            number=sent.backward, op=pb.OP_BACKWARD, step=step, micros=[sent.name], rows=sent.rows.message(),
-            tensors=[sent.tensor] * (2 if with_input else 1), input_gradient=wants_input, deadline_ms=self._deadline,
-        )  # fmt: skip
+            number=sent.backward,
+            op=pb.OP_BACKWARD,
+            step=step,
+            micros=[sent.name],
+            rows=sent.rows.message(),
+            tensors=[sent.tensor] * (2 if with_input else 1),
+            input_gradient=wants_input,
+            deadline_ms=self._deadline,
+        )
         if sent.gradient is None:
             raise SplitError(f"micro-batch {sent.id!r} has no gradients to send", "run its backward first")
         payloads = [sent.gradient, sent.input] if with_input else [sent.gradient]
@@ -403,9 +427,13 @@ class SplitLink:
 
     def _step_request(self, step: Step) -> pb.Request:
         return pb.Request(
-            number=step.number, op=pb.OP_STEP, step=step.step, micros=[sent.name for sent in step.micros],
-            learning_rate=step.learning_rate, deadline_ms=self._deadline,
-        )  # fmt: skip
+            number=step.number,
+            op=pb.OP_STEP,
+            step=step.step,
+            micros=[sent.name for sent in step.micros],
+            learning_rate=step.learning_rate,
+            deadline_ms=self._deadline,
+        )
 
     def _open_channel(self) -> grpc.Channel:
         # several channels of one process would share a connection, and with it one flow-control window

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from client_app.holding import Holding
 from client_app.items import Shelf
-from common.baselines import ItemKNN, Popularity
 from common.config import RunConfig
 from common.data.split import Cases, Part
+from common.evaluation.baselines import ItemKNN, Popularity
+from common.evaluation.rankings import METRICS, RankingMetrics, ranks
 from common.messages import Rankings
-from common.metrics import METRICS, RankingMetrics, ranks
 from common.recommenders.evidence import MOST_USERS, Evidence
 from common.recommenders.recommender import Recommender
 

@@ -36,7 +36,7 @@ from common.messages import POOL, ClientFacts, Task
 from common.messages.report import TEST, VALIDATION
 from common.recommenders.build import build, origin
 from common.recommenders.federated import text_scopes
-from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.generative.recommender import GenerativeRecommender
 from common.recommenders.groups import group_codes, group_values
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import trained_shapes, trained_state
@@ -90,7 +90,7 @@ class TextLearner:
         codes = dict(zip(group_values(config), codes_of(config, node, client), strict=True))
         self._task = Assignment.of(task, client, codes, self._private(task.round))
         backbone = self._recommender.backbone
-        self._middle: Middle = Hosted(backbone, self._task.doors, config, node, training) if cut else Whole()
+        self._middle: Middle = Hosted(backbone, self._task.access, config, node, training) if cut else Whole()
         if isinstance(self._recommender, GenerativeRecommender):
             self._recommender.base_context = self._middle.base
         self._begun: Start | None = None

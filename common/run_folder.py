@@ -42,10 +42,22 @@ KEPT_CHECKPOINTS = 2
 HEADER = 80
 """Bytes that a file says of a tensor, beside its name and content."""
 FREE_ON_RESUME = (
-    "resume", "run-name", "num-server-rounds", "home", "split.host", "split.port", "split.advertise", "split.certificate",
-    "split.key", "split.client-ca", "split.metrics-port", "split.tokens-per-second", "evaluate.test-users",
-    "evaluate.evidence", "generate.compare",
-)  # fmt: skip
+    "resume",
+    "run-name",
+    "num-server-rounds",
+    "home",
+    "split.host",
+    "split.port",
+    "split.advertise",
+    "split.certificate",
+    "split.key",
+    "split.client-ca",
+    "split.metrics-port",
+    "split.tokens-per-second",
+    "evaluate.test-users",
+    "evaluate.evidence",
+    "generate.compare",
+)
 """Settings, beside ``federation.*`` and ``split.limits.*``, that a resumed run may change: they change no number of the
 rounds so far."""
 

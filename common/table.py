@@ -16,12 +16,26 @@ def result_table(result: dict[str, Any]) -> list[str]:
     rows: list[tuple[str, ...]] = [("", "users", *("R@10", "R@20", "N@10", "N@20"), "popularity R@10", "item-kNN R@10")]
     for client, row in metrics["clients"].items():
         baselines = row["baselines"]
-        rows.append((client, str(row["test_users"]), *(f"{row[name]:.4f}" for name in COLUMNS),
-                     f"{baselines['popularity']['recall@10']:.4f}", f"{baselines['item_knn']['recall@10']:.4f}"))  # fmt: skip
+        rows.append(
+            (
+                client,
+                str(row["test_users"]),
+                *(f"{row[name]:.4f}" for name in COLUMNS),
+                f"{baselines['popularity']['recall@10']:.4f}",
+                f"{baselines['item_knn']['recall@10']:.4f}",
+            )
+        )
     users = sum(row["test_users"] for row in metrics["clients"].values())
     baselines = metrics["baselines"]
-    rows.append(("all", str(users), *(f"{metrics['test'][name]:.4f}" for name in COLUMNS),
-                 f"{baselines['popularity']['recall@10']:.4f}", f"{baselines['item_knn']['recall@10']:.4f}"))  # fmt: skip
+    rows.append(
+        (
+            "all",
+            str(users),
+            *(f"{metrics['test'][name]:.4f}" for name in COLUMNS),
+            f"{baselines['popularity']['recall@10']:.4f}",
+            f"{baselines['item_knn']['recall@10']:.4f}",
+        )
+    )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(

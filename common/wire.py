@@ -362,8 +362,9 @@ class Rows:
         if message.width * count > max_tokens:
             raise Refused(
                 f"{count!r} rows of width {message.width!r} are more than {max_tokens!r} tokens, 'split.limits.tokens'",
-                "send smaller micro-batches, or raise it", "RESOURCE_EXHAUSTED",
-            )  # fmt: skip
+                "send smaller micro-batches, or raise it",
+                "RESOURCE_EXHAUSTED",
+            )
         for name in ("positions", "global_tokens"):
             if (found := len(getattr(message, name))) > message.width * count:
                 raise Refused(f"{found!r} {name} for {count!r} rows of width {message.width!r}")
@@ -371,8 +372,15 @@ class Rows:
         positions = tuple(message.positions) or None
         if any(length == 0 or start + length > message.width for start, length in zip(starts, lengths, strict=True)):
             raise Refused(f"a row does not lie within width {message.width!r}, or has no token")
-        rows = cls(message.width, starts, lengths, message.masked, tuple(message.global_tokens), positions,
-                   message.shared_positions)  # fmt: skip
+        rows = cls(
+            message.width,
+            starts,
+            lengths,
+            message.masked,
+            tuple(message.global_tokens),
+            positions,
+            message.shared_positions,
+        )
         if not rows.masked and (rows.tokens != rows.width * len(starts) or rows.global_tokens):
             raise Refused("rows without a mask have padding or global tokens")
         if positions is not None and len(positions) != (rows.width if rows.shared_positions else rows.tokens):
@@ -415,9 +423,14 @@ class Rows:
     def message(self) -> pb.Rows:
         """For the wire."""
         return pb.Rows(
-            width=self.width, starts=self.starts, lengths=self.lengths, masked=self.masked,
-            global_tokens=self.global_tokens, positions=self.positions or (), shared_positions=self.shared_positions,
-        )  # fmt: skip
+            width=self.width,
+            starts=self.starts,
+            lengths=self.lengths,
+            masked=self.masked,
+            global_tokens=self.global_tokens,
+            positions=self.positions or (),
+            shared_positions=self.shared_positions,
+        )
 
     def cells(self) -> Tensor:
         """Which cells are tokens, bool [B,T]."""

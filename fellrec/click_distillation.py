@@ -21,8 +21,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from common.data.clicks import ClickLog
 from common.data.split import Part
 from common.errors import ConfigError, ModelError
-from common.recommenders.click import ITEM_ID, ClickModel, click_loss
-from common.recommenders.click_base import ClickBase, item_codes, shape_for
+from common.recommenders.click.model import ITEM_ID, ClickModel, click_loss
+from common.recommenders.click.warm_start import ClickBase, item_codes, shape_for
 from common.seeds import derive
 from fellrec.click_pretraining import ClickPretraining, Rows, Told, fit, open_rows
 

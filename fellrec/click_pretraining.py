@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.click_metrics import click_metrics
 from common.data.click_division import divide, vocabulary
 from common.data.click_split import part_rows, split_clicks
 from common.data.clicks import ClickLog
 from common.data.split import Part
 from common.errors import ConfigError, DataError
-from common.recommenders.click import ITEM_ID, ClickModel, click_loss
-from common.recommenders.click_base import ClickBase, item_codes, open_fingerprints, shape_for, user_codes
+from common.evaluation.clicks import click_metrics
+from common.recommenders.click.model import ITEM_ID, ClickModel, click_loss
+from common.recommenders.click.warm_start import ClickBase, item_codes, open_fingerprints, shape_for, user_codes
 from common.seeds import derive
 
 ID_PACE = 0.02
@@ -97,7 +97,7 @@ class Rows:
         return Rows(*(getattr(self, column.name)[chosen] for column in fields(self)))
 
     def metrics(self, model: ClickModel) -> dict[str, float | int | None]:
-        """:func:`common.click_metrics.click_metrics` of a model on these rows."""
+        """:func:`common.evaluation.clicks.click_metrics` of a model on these rows."""
         with torch.no_grad():
             return click_metrics(self.clicks.numpy(), model(self.users, self.items).numpy(), self.owners.numpy())
 

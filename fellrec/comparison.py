@@ -16,9 +16,9 @@ from typing import Any
 
 from common.config import RunConfig, Value, flatten
 from common.errors import ConfigError, RunError
+from common.evaluation.intervals import interval, paired
 from common.files import read_json
 from common.home import home
-from common.intervals import interval, paired
 from common.run_folder import RunFolder
 from fellrec.recipes import settings
 
@@ -119,9 +119,14 @@ class Comparison:
     """
 
     def __init__(
-        self, name: str, recipe: Mapping[str, Value], overrides: Iterable[str], variants: Sequence[Variant],
-        seeds: Sequence[int], against: str,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        recipe: Mapping[str, Value],
+        overrides: Iterable[str],
+        variants: Sequence[Variant],
+        seeds: Sequence[int],
+        against: str,
+    ) -> None:
         names = [variant.name for variant in variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"variant {twice[0]!r} is given twice", "name them differently")

@@ -7,13 +7,13 @@ from typing import Any, cast
 from transformers import PreTrainedConfig
 
 from common.config import RunConfig
-from common.recommenders.encoder import EncoderRecommender
-from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.encoder.recommender import EncoderRecommender
+from common.recommenders.generative.recommender import GenerativeRecommender
 from common.recommenders.recommender import Recommender
 
 SETTINGS, ITEMS = "recommender.json", "items.safetensors"
 KEY, VALUE = " {}:", " {}"
-"""Texts of an attribute's name and value, tokenised one by one as :func:`~common.recommenders.text.tokenise_items` does."""
+"""Texts of an attribute's name and value, tokenised one by one as ``tokenise_items`` of the encoder's texts does."""
 
 
 def encoded_by(config: RunConfig) -> str:
@@ -33,9 +33,13 @@ def export_settings(recommender: Recommender, config: RunConfig) -> dict[str, An
         items["file"] = ITEMS
     told = {
         "recommender": model.recommender,
-        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[model.dtype], "quantise": model.quantise,
-        "history": model.history, "max_tokens": model.max_tokens, "items": items, "batch": config.evaluate.batch_size,
-    }  # fmt: skip
+        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[model.dtype],
+        "quantise": model.quantise,
+        "history": model.history,
+        "max_tokens": model.max_tokens,
+        "items": items,
+        "batch": config.evaluate.batch_size,
+    }
     if isinstance(recommender, EncoderRecommender):
         return told | _of_encoder(recommender, config)
     return told | _of_generative(cast(GenerativeRecommender, recommender), config)
@@ -46,10 +50,16 @@ def _of_encoder(recommender: EncoderRecommender, config: RunConfig) -> dict[str,
     kind = cast(PreTrainedConfig, recommender.backbone.config).model_type
     return {
         "text": {"key": KEY, "value": VALUE, "order": "newest item first"},
-        "item_tokens": model.item_tokens, "before": special.before, "after": special.after, "pad": special.pad,
-        "pooling": recommender.pooling, "global_first": kind == "longformer", "recency": model.recency,
-        "projection": model.projection, "temperature": model.temperature,
-    }  # fmt: skip
+        "item_tokens": model.item_tokens,
+        "before": special.before,
+        "after": special.after,
+        "pad": special.pad,
+        "pooling": recommender.pooling,
+        "global_first": kind == "longformer",
+        "recency": model.recency,
+        "projection": model.projection,
+        "temperature": model.temperature,
+    }
 
 
 def _of_generative(recommender: GenerativeRecommender, config: RunConfig) -> dict[str, Any]:
@@ -57,10 +67,19 @@ def _of_generative(recommender: GenerativeRecommender, config: RunConfig) -> dic
     template = prompts.template
     return {
         "text": {
-            "head": template.head, "between": template.between, "tail": template.tail, "end": template.end,
+            "head": template.head,
+            "between": template.between,
+            "tail": template.tail,
+            "end": template.end,
             "order": "newest title last",
         },
-        "title_tokens": template.title_tokens, "before": prompts.before, "eos": prompts.eos, "pad": prompts.pad,
-        "adds_space": prompts.pieces.adds_space, "instruction": generate.instruction, "beams": generate.beams,
-        "grounding": generate.grounding, "embedding": generate.embedding,
-    }  # fmt: skip
+        "title_tokens": template.title_tokens,
+        "before": prompts.before,
+        "eos": prompts.eos,
+        "pad": prompts.pad,
+        "adds_space": prompts.pieces.adds_space,
+        "instruction": generate.instruction,
+        "beams": generate.beams,
+        "grounding": generate.grounding,
+        "embedding": generate.embedding,
+    }

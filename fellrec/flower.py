@@ -86,9 +86,18 @@ def own_superlink() -> Iterator[Flower]:
     }
     log = folder / "superlink.log"
     command = [
-        tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess",
-        "--host", "127.0.0.1", "--port", str(port), "--control-api-address", f"127.0.0.1:{control}",
-    ]  # fmt: skip
+        tool("flower-superlink"),
+        "--insecure",
+        "--simulation",
+        "--isolation",
+        "subprocess",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--control-api-address",
+        f"127.0.0.1:{control}",
+    ]
     with log.open("w") as output:
         process = supervisor.start(command, folder, environment, output, subprocess.STDOUT)
     try:

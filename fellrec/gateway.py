@@ -28,9 +28,16 @@ OPEN = {"POST": re.compile(rb"/v1/fleet/[a-z-]{1,64}"), "GET": re.compile(rb"/he
 LARGEST = 64 << 20
 """Bytes of one request; Flower sends arrays in pieces of 5 MiB."""
 HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-    "upgrade", "host",
-}  # fmt: skip
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+}
 
 
 class _TooLarge(Exception):
@@ -69,8 +76,10 @@ def gateway(upstream: str, root_certificate: Path | None, largest: int = LARGEST
         if pattern is None or not pattern.fullmatch(path):
             log.warning(
                 "refused %s %.100r from %s: nodes may use /v1/fleet/ and /health; use flwr beside the SuperLink",
-                request.method, path, peer,
-            )  # fmt: skip
+                request.method,
+                path,
+                peer,
+            )
             return PlainTextResponse("not for nodes", 404)
         headers = [(name, value) for name, value in request.headers.items() if name not in HOP_BY_HOP]
         sent = client.build_request(request.method, path.decode(), headers=headers, content=_limited(request, largest))
@@ -104,9 +113,16 @@ def serve(app: Starlette, host: str, port: int, certificate: Path, key: Path) ->
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     uvicorn.run(
-        app, host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key, access_log=False, log_level="warning", ws="none",
+        app,
+        host=host,
+        port=port,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        access_log=False,
+        log_level="warning",
+        ws="none",
         timeout_graceful_shutdown=5,
-    )  # fmt: skip
+    )
 
 
 async def _limited(request: Request, largest: int) -> AsyncIterator[bytes]:

@@ -65,10 +65,15 @@ class InProcessGrid(Grid):
         self.present = set(range(FIRST_NODE, FIRST_NODE + nodes))
         self._contexts = {
             node: Context(
-                RUN_ID, node, {"partition-id": node - FIRST_NODE, "num-partitions": nodes}, RecordDict(), dict(run_config), 0
+                RUN_ID,
+                node,
+                {"partition-id": node - FIRST_NODE, "num-partitions": nodes},
+                RecordDict(),
+                dict(run_config),
+                0,
             )
             for node in self.present
-        }  # fmt: skip
+        }
 
     @property
     def run(self) -> Any:

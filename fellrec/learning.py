@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from common.recommenders.corpus import Corpus
-from common.recommenders.prompt import IGNORED, Prompts
+from common.recommenders.generative.prompt import IGNORED, Prompts
 from common.seeds import derive
 from fellrec.learning_state import keep, take_up
 

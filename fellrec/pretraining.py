@@ -18,7 +18,7 @@ from common.data.place import placed
 from common.errors import ConfigError, ModelError
 from common.files import read_json
 from common.recommenders.corpus import Corpus
-from common.recommenders.prompt import INSTRUCTION, Prompts, Template
+from common.recommenders.generative.prompt import INSTRUCTION, Prompts, Template
 from common.seeds import derive
 from fellrec.base_tokenizer import BOS, EOS, PAD, train_tokenizer
 from fellrec.learning import Learning, Pace, Reading, learn

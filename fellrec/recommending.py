@@ -65,9 +65,16 @@ def recommending(
             recommender = whole_recommender(config, adapter)
         else:
             recommender, hosted = split_recommender(
-                config, run.name, client, adapter, service.address, token,
-                service.root_certificate, service.certificate, service.key,
-            )  # fmt: skip
+                config,
+                run.name,
+                client,
+                adapter,
+                service.address,
+                token,
+                service.root_certificate,
+                service.certificate,
+                service.key,
+            )
             stack.enter_context(closing(hosted))
             base = hosted.base
         yield Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client), base)

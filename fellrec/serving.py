@@ -16,9 +16,9 @@ from common.config import RunConfig
 from common.cut import Cut
 from common.errors import RunError
 from common.low_rank import Adapter
-from common.messages import Doors
+from common.messages import HostedAccess
 from common.recommenders.build import build
-from common.recommenders.generative import GenerativeRecommender
+from common.recommenders.generative.recommender import GenerativeRecommender
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import load_trained, trained_state
 from common.run_folder import RunFolder
@@ -57,8 +57,8 @@ def serve(folder: RunFolder, config: RunConfig, hours: float, told: Callable[[Se
     ):
         tokens = {}
         for client in clients:
-            doors = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)
-            tokens[client] = keep_token(folder.path / "tokens" / f"{client}.token", doors.tokens[0.0])
+            access = hosting.show(client, {0.0: folder.load_adapter(client)}, hours * 3600)
+            tokens[client] = keep_token(folder.path / "tokens" / f"{client}.token", access.tokens[0.0])
         told(Service(hosting.address, tokens))
         threading.Event().wait()
 
@@ -94,7 +94,7 @@ def split_recommender(
     recommender = build(config.model, config.seed, Cut(config.split.k, config.split.m), config.generate, config.fedpa)
     load_trained(recommender, {name: adapter[name] for name in trained_state(recommender)})
     node = {ROOT: root_certificate, CERTIFICATE: certificate, KEY: key}
-    hosted = Hosted(recommender.backbone, Doors(address, {0.0: token}), config, node, training=False)
+    hosted = Hosted(recommender.backbone, HostedAccess(address, {0.0: token}), config, node, training=False)
     hosted.use(0.0)
     if isinstance(recommender, GenerativeRecommender):
         recommender.base_context = hosted.base

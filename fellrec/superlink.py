@@ -134,8 +134,10 @@ def reach(superlink: str, root_certificates: str = "", federation: str = "") -> 
     ConfigError : an address on another machine without the authority of its certificate, or that is no file.
     """
     environment = os.environ | {
-        "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
     with tempfile.TemporaryDirectory(prefix="fellrec-") as folder:
         if ":" not in superlink:
             if root_certificates:

@@ -45,9 +45,15 @@ def start(
     """
     own = [sys.executable, "-P", __file__, str(os.getpid()), str(patience)]
     return subprocess.Popen(
-        [*own, *command], cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True,
+        [*own, *command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def end(process: subprocess.Popen[str]) -> None:

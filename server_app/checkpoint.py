@@ -44,8 +44,8 @@ def to_checkpoint(strategy: FederatedRecommenders) -> tuple[dict[str, Any], dict
             None if member.last is None else [member.last.loss, member.last.size, member.last.round, member.last.share]
             for member in known
         ],
-        "rounds": strategy.course.done,
-        "seconds": strategy.course.seconds(),
+        "rounds": strategy.history.done,
+        "seconds": strategy.history.seconds(),
         "alone": strategy.alone,
         "epsilon": strategy.reported_epsilon,
     }
@@ -83,4 +83,4 @@ def from_checkpoint(
     strategy.restore(members)
     strategy.state.restore(tensors)
     strategy.alone, strategy.reported_epsilon = list(manifest["alone"]), manifest["epsilon"]
-    strategy.course.resume(manifest["rounds"], manifest["seconds"])
+    strategy.history.resume(manifest["rounds"], manifest["seconds"])

@@ -18,7 +18,7 @@ from common.config.split import SplitConfig
 from common.cut import Cut, config_digest, digest, owner, read_config, server_side, whole_name
 from common.errors import FellrecError
 from common.low_rank import Adapter
-from common.messages import Doors
+from common.messages import HostedAccess
 from common.models import DTYPES, resolve
 from common.recommenders.build import causal
 from server_app.split.handshakes import Handshakes
@@ -64,9 +64,12 @@ class Hosting:
             trunk = server_side(folder, self._cut, DTYPES[model.dtype])
             self.hosted_parameters = sum(parameter.numel() for parameter in trunk.parameters())
             return SplitHost(
-                trunk, replace(settings, port=port), state, tls,
+                trunk,
+                replace(settings, port=port),
+                state,
+                tls,
                 lambda path: whole_name(path, "server", self._cut, self._config, causal(model)),
-            )  # fmt: skip
+            )
 
         self._open: dict[str, tuple[float, ...]] = {}
         self.registry = registry = CollectorRegistry()
@@ -100,7 +103,7 @@ class Hosting:
 
     def open(
         self, client: str, round_number: int, rate: float, candidates: Mapping[float, Adapter], seconds: float
-    ) -> Doors:
+    ) -> HostedAccess:
         """Opens a training round on each candidate adapter (by own share)."""
 
         def opened(host: SplitHost, name: str, adapter: Adapter) -> str:
@@ -110,9 +113,9 @@ class Hosting:
             return host.mint(name, seconds, owner=client)
 
         self._open[client] = tuple(candidates)
-        return self._doors(client, candidates, opened)
+        return self._access(client, candidates, opened)
 
-    def show(self, client: str, candidates: Mapping[float, Adapter], seconds: float) -> Doors:
+    def show(self, client: str, candidates: Mapping[float, Adapter], seconds: float) -> HostedAccess:
         """Lets a client use each candidate adapter without training it."""
 
         def shown(host: SplitHost, name: str, adapter: Adapter) -> str:
@@ -120,7 +123,7 @@ class Hosting:
             host.load_adapter(name, self.part(adapter))
             return host.mint(name, seconds, training=False, owner=client)
 
-        return self._doors(client, candidates, shown)
+        return self._access(client, candidates, shown)
 
     def commit(self, client: str, round_number: int, share: float, steps: int) -> Adapter:
         """Takes what the client trained on the candidate that it chose; forgets the others. Returns the hosted part.
@@ -150,13 +153,13 @@ class Hosting:
         for share in self._open.pop(client, ()):
             self._roll_back(_candidate(client, share))
 
-    def _doors(
+    def _access(
         self, client: str, candidates: Mapping[float, Adapter], let_in: Callable[[SplitHost, str, Adapter], str]
-    ) -> Doors:
+    ) -> HostedAccess:
         def token(name: str, adapter: Adapter) -> str:
             return self._service.call(lambda host: let_in(host, name, adapter))
 
-        return Doors(
+        return HostedAccess(
             self.address, {share: token(_candidate(client, share), adapter) for share, adapter in candidates.items()}
         )
 

@@ -17,7 +17,7 @@ from typing import Any
 from common.config import RunConfig
 from common.memory_use import peak_memory
 from common.messages import COST, ClientFacts
-from common.recommenders.click_build import click_run
+from common.recommenders.click.run import click_run
 from common.scopes import MIXED, Scope
 from common.version import VERSION
 from server_app.result_metrics import metrics_of
@@ -41,7 +41,7 @@ def result_of(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
         "run": _run(strategy, created),
         "data": _data(strategy),
         "metrics": metrics_of(strategy) | {"missing": missing(strategy)},
-        "rounds": strategy.course.done,
+        "rounds": strategy.history.done,
         "cost": _cost(strategy),
         "privacy": _privacy(strategy),
     }
@@ -93,7 +93,7 @@ def commit() -> str | None:
 
 
 def _run(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
-    config, course = strategy.config, strategy.course
+    config, history = strategy.config, strategy.history
     packages = {package: version(package) for package in PACKAGES}
     split: dict[str, bool | int | None] = {"on": False, "k": None, "m": None, "layers": None}
     if strategy.hosting is not None:
@@ -109,9 +109,9 @@ def _run(strategy: FederatedRecommenders, created: str) -> dict[str, Any]:
         "model": config.model.name,
         "versions": {"python": platform.python_version(), **packages, "fellrec": VERSION},
         "mode": "simulation" if strategy.members.simulated else "deployment",
-        "seconds": round(course.seconds(), 3),
-        "rounds": len(course),
-        "void_rounds": void(course.done),
+        "seconds": round(history.seconds(), 3),
+        "rounds": len(history),
+        "void_rounds": void(history.done),
         "clients": len(strategy.members),
         "split": split,
     }

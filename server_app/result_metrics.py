@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from common.click_counts import STEPS
+from common.evaluation.click_counts import STEPS
+from common.evaluation.rankings import METRICS, balance, weighted
 from common.messages import Clicks, Rankings
 from common.messages.report import BASELINES, GROUNDED
-from common.metrics import METRICS, balance, weighted
 
 if TYPE_CHECKING:
     from server_app.strategy import FederatedRecommenders

@@ -10,7 +10,7 @@ import math
 from transformers import PreTrainedConfig
 
 from common.config import RunConfig
-from common.recommenders.generative import ROWS
+from common.recommenders.generative.recommender import ROWS
 from server_app.split.settings import Limits
 
 

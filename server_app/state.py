@@ -150,9 +150,9 @@ class ServerState:
                 members[client].personal = adapter
             self._averages["mixed"].add({client: members[client].personal for client in sent})
             if self.plan.own_share:
-                self._averages["own"].add({
-                    client: {name: one.adapter[name] for name in self.personal} for client, one in sent.items()
-                })  # fmt: skip
+                self._averages["own"].add(
+                    {client: {name: one.adapter[name] for name in self.personal} for client, one in sent.items()}
+                )
         if self.shared:
             found = self._step_shared(sent, members, sizes, heats)
             mixture = mixture or found

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import RunError, SplitError
+from common.evaluation.rankings import balance
 from common.events import EventLog, Measuring, Replied, RoundEnded, RoundStarted, StrategyChosen, Validated, Warned
 from common.messages import POOL
 from common.messages.report import VALIDATION
-from common.metrics import balance
 from common.privacy.budget import accountant, release_settings
 from common.recommenders.federated import FederatedModel
 from common.run_folder import RunFolder
@@ -34,7 +34,6 @@ from common.scopes import MIXED, Scope
 from server_app.aggregation.guard import capped_sizes, out_of_proportion, proportions
 from server_app.aggregation.heating import heat, pace
 from server_app.checkpoint import from_checkpoint, to_checkpoint
-from server_app.course import Course
 from server_app.hosting import Hosting
 from server_app.inbox import Inbox, Outcome
 from server_app.limits import ReportLimits
@@ -42,6 +41,7 @@ from server_app.members import Member, Members
 from server_app.patience import Patience
 from server_app.preconditions import refuse_in_vain
 from server_app.roll_call import RollCall
+from server_app.round_history import RoundHistory
 from server_app.state import Mixed, ServerState
 from server_app.strategies import plan
 from server_app.tasks import Sent, Tasks
@@ -75,7 +75,7 @@ class FederatedRecommenders(Strategy):
         Clients by name.
     state : ServerState
         Tensors on the server.
-    course : Course
+    history : RoundHistory
         What happened so far.
     trained, measured : Outcome
         What became of the last messages to train, and of those to measure the end.
@@ -99,7 +99,7 @@ class FederatedRecommenders(Strategy):
         self.noise = release_settings(config.privacy, config.num_server_rounds)
         self.state = ServerState(self.model, self.plan, config.strategy.average_rounds)
         self.members = Members(self.model.check, self._newcomer, log, self.model.people)
-        self.course = Course(self.model.measured.PRIMARY, config.federation.patience, log, began)
+        self.history = RoundHistory(self.model.measured.PRIMARY, config.federation.patience, log, began)
         self.trained, self.measured = Outcome(), Outcome()
         self.alone: list[int] = []
         self.reported_epsilon = 0.0
@@ -144,21 +144,21 @@ class FederatedRecommenders(Strategy):
         """
         transport = FlowerTransport(grid) if isinstance(grid, Grid) else grid
         roll_call = RollCall(transport, self.members, self.config.federation, self._log)
-        course, result = self.course, Result()
+        history, result = self.history, Result()
         self._resume()
         roll_call.first()
         refuse_in_vain(self.config, self.plan, self.members)
         self.summary()
-        while len(course) < num_rounds and not course.settled():
-            if len(course):
+        while len(history) < num_rounds and not history.settled():
+            if len(history):
                 roll_call.again()
-            number = len(course) + 1
+            number = len(history) + 1
             metrics = self._round(number, num_rounds, transport)
             if metrics is not None:
                 result.train_metrics_clientapp[number] = metrics
             self.folder.save_checkpoint(number, *to_checkpoint(self))
-            course.stop_if_void()
-        result.evaluate_metrics_clientapp[len(course)] = self._measure(transport)
+            history.stop_if_void()
+        result.evaluate_metrics_clientapp[len(history)] = self._measure(transport)
         result.arrays = ArrayRecord(self.state.common_result()[0])
         return result
 
@@ -205,8 +205,7 @@ class FederatedRecommenders(Strategy):
                 trainees[client].releases += 1
         payload = {client: sent.bytes for sent in self._sent for client in sent.clients}
         self._seconds = self._patience.seconds(payload, payload)
-        first = next(iter(trainees), None)
-        if first is not None:
+        for first in list(trainees)[:1]:
             self.alone.append(self._tasks.alone(server_round, first, trainees[first]))
         return self._expected(trainees)
 
@@ -344,7 +343,7 @@ class FederatedRecommenders(Strategy):
             "clients_failed": self.trained.failed,
             "void": metrics is None,
         }
-        self.course.done.append({**record, self.model.measured.PRIMARY: None})
+        self.history.done.append({**record, self.model.measured.PRIMARY: None})
         self._log.write(
             RoundEnded(
                 **record,
@@ -405,11 +404,11 @@ class FederatedRecommenders(Strategy):
         primary = self.model.measured.PRIMARY
         if not own or means.get(primary) is None:
             return
-        self.course.validated(means[primary])
-        self._log.write(Validated(len(self.course), primary, means, balance(own), own))
+        self.history.validated(means[primary])
+        self._log.write(Validated(len(self.history), primary, means, balance(own), own))
 
     def _measure(self, transport: Transport) -> MetricRecord:
-        last, present = len(self.course), self.members.present()
+        last, present = len(self.history), self.members.present()
         self._log.write(Measuring(list(present)))
         messages = self.configure_evaluate(last, ArrayRecord(), ConfigRecord(), None)
         replies = transport.ask(messages, self._seconds, lambda reply: self._arrived(last, reply))
@@ -442,12 +441,12 @@ class FederatedRecommenders(Strategy):
         sent = self.trained.contributions
         if not (self.config.guard.on and self.plan.guarded and sent):
             return
-        setting, factor = self._guard_factor()
         norms = self.state.norms(sent, self.trainees())
         if not self.model.gradients:
             # an honest update's norm grows with the square root of the examples that it was trained on
             norms = norms / self._sizes().sqrt()
         self._proportions = dict(zip(sent, proportions(norms).tolist(), strict=True))
+        setting, factor = self._guard_factor()
         for client, ratio in self._proportions.items():
             if ratio > factor:
                 error = out_of_proportion(client, ratio, setting, factor)

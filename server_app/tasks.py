@@ -11,7 +11,7 @@ from flwr.app import Message, MessageType
 from common.config import RunConfig
 from common.errors import RunError
 from common.low_rank import Adapter
-from common.messages import Doors, Task, message_bytes
+from common.messages import HostedAccess, Task, message_bytes
 from common.own_share import SHARES
 from common.version import app_identity
 from server_app.hosting import Hosting
@@ -50,7 +50,7 @@ class Tasks:
     state : ServerState
         Tensors on the server.
     hosting : Hosting or None
-        Middle layers, where the server hosts them: a client gets its own part of the tensors, and doors to the rest.
+        Middle layers, where the server hosts them: a client gets its own part of the tensors, and access to the rest.
     """
 
     def __init__(self, config: RunConfig, run: str, state: ServerState, hosting: Hosting | None = None) -> None:
@@ -73,7 +73,7 @@ class Tasks:
             How long hosted layers stay open.
         """
 
-        def opened(hosting: Hosting, client: str, steps: Mapping[float, Adapter]) -> Doors:
+        def opened(hosting: Hosting, client: str, steps: Mapping[float, Adapter]) -> HostedAccess:
             return hosting.open(client, number, self._config.train.learning_rate * paces[client], steps, seconds)
 
         starts = {client: (member.personal, self._state.own(member)) for client, member in members.items()}
@@ -83,7 +83,7 @@ class Tasks:
     def evaluate(self, number: int, members: Mapping[str, Member], seconds: float) -> list[Sent]:
         """Messages with the result, the average over the last rounds."""
 
-        def shown(hosting: Hosting, client: str, steps: Mapping[float, Adapter]) -> Doors:
+        def shown(hosting: Hosting, client: str, steps: Mapping[float, Adapter]) -> HostedAccess:
             return hosting.show(client, steps, seconds)
 
         starts = {client: self._state.result(client, member) for client, member in members.items()}
@@ -93,7 +93,7 @@ class Tasks:
         return [self._sent(make, clients, members) for clients in self._shares(members)]
 
     def alone(self, number: int, client: str, member: Member) -> int:
-        """Bytes that a client gets which has a message for itself, without doors to hosted layers."""
+        """Bytes that a client gets which has a message for itself, without access to hosted layers."""
         starts = {client: (member.personal, self._state.own(member))}
         make = _Making(number, MessageType.TRAIN, starts, self._state.shared, self._state.rows_for, {client: 1.0})
         return message_bytes(self._task(make, [client], {client: member}).to_record())
@@ -113,12 +113,12 @@ class Tasks:
         if any(own is not None for _, own in starts):
             # all of a message are offered the same steps; who has sent nothing yet stays where it is
             starts = [(mixed, mixed if own is None else own) for mixed, own in starts]
-        doors: dict[str, Doors] = {}
+        access: dict[str, HostedAccess] = {}
         if self._hosting is not None and make.opened is not None:
             for client, (mixed, own) in zip(clients, starts, strict=True):
                 shares = (0.0,) if own is None else (0.0, *SHARES)
                 steps = {share: make.shared | self._state.step_towards_own(mixed, own, share) for share in shares}
-                doors[client] = make.opened(self._hosting, client, steps)
+                access[client] = make.opened(self._hosting, client, steps)
         chosen = [members[client] for client in clients]
         tables, codes = make.rows_for(chosen)
         return Task(
@@ -133,7 +133,7 @@ class Tasks:
             own=_stacked([self._clients_part(own) for _, own in starts if own is not None]),
             paces=tuple(make.paces[client] for client in clients),
             contributed=tuple(0 if member.last is None else member.last.round for member in chosen),
-            doors=doors,
+            access=access,
         )
 
     def _shares(self, members: Mapping[str, Member]) -> Iterator[list[str]]:
@@ -161,7 +161,7 @@ class _Making:
     shared: Adapter
     rows_for: Callable[[Sequence[Member]], tuple[Adapter, dict[str, list[int]]]]
     paces: Mapping[str, float]
-    opened: Callable[[Hosting, str, Mapping[float, Adapter]], Doors] | None = None
+    opened: Callable[[Hosting, str, Mapping[float, Adapter]], HostedAccess] | None = None
 
 
 def _stacked(adapters: Sequence[Adapter]) -> Adapter:

@@ -75,9 +75,11 @@ class Watch:
             self._best[client] = best
             if self._rises[client] >= RISES:
                 yield Notice(
-                    client, "diverging", f"loss {report.loss:.4g} for round {self._rises[client]} above its best {best:.4g}",
+                    client,
+                    "diverging",
+                    f"loss {report.loss:.4g} for round {self._rises[client]} above its best {best:.4g}",
                     "lower 'train.learning-rate', or see whether its data changed",
-                )  # fmt: skip
+                )
 
 
 def _far(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
@@ -86,9 +88,11 @@ def _far(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
         others = [other for name, other in norms.items() if name != client]
         if others and norm > FAR * median(others):
             yield Notice(
-                client, "diverging", f"its adapter's norm is {norm:.3g}, the others' median {median(others):.3g}",
+                client,
+                "diverging",
+                f"its adapter's norm is {norm:.3g}, the others' median {median(others):.3g}",
                 "look at its data and its loss; every other client's mix takes from it",
-            )  # fmt: skip
+            )
 
 
 def _nearly_full(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
@@ -96,9 +100,11 @@ def _nearly_full(reports: Mapping[str, Contribution]) -> Iterator[Notice]:
         peak, limit = report.memory.get("peak", 0.0), report.memory.get("limit", 0.0)
         if limit and peak > NEARLY_FULL * limit:
             yield Notice(
-                client, "memory", f"it needed {peak / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB",
+                client,
+                "memory",
+                f"it needed {peak / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB",
                 "lower 'train.batch-size' or raise 'train.micro-batches', or host more layers (smaller 'split.k', 'split.m')",
-            )  # fmt: skip
+            )
 
 
 def _slow(reports: Mapping[str, Contribution], elapsed: Mapping[str, float]) -> Iterator[Notice]:
@@ -115,9 +121,12 @@ def _slow(reports: Mapping[str, Contribution], elapsed: Mapping[str, float]) -> 
             else "give it fewer 'train.examples', or a faster machine"
         )
         yield Notice(
-            client, kind, f"it took {seconds:.0f} s, {waited:.0f} s of them waiting for the network or the split service;"
-            f" the others' median is {median(others):.0f} s", hint,
-        )  # fmt: skip
+            client,
+            kind,
+            f"it took {seconds:.0f} s, {waited:.0f} s of them waiting for the network or the split service;"
+            f" the others' median is {median(others):.0f} s",
+            hint,
+        )
 
 
 def _norm(adapter: Adapter) -> float:

@@ -41,9 +41,14 @@ class Authority:
         subject, by = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in (name, issuer))
         here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         return (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(by).public_key(key.public_key())
-            .serial_number(self._count).not_valid_before(now + begins * DAY).not_valid_after(now + ends * DAY)
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(by)
+            .public_key(key.public_key())
+            .serial_number(self._count)
+            .not_valid_before(now + begins * DAY)
+            .not_valid_after(now + ends * DAY)
             .add_extension(here, critical=False)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
-        )  # fmt: skip
+        )

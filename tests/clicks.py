@@ -29,11 +29,19 @@ def tiny_log(name: str = "toy", seed: int = 0) -> ClickLog:
         "item": [{"colour": f"r{colour}"} for colour in colours],
     }
     return ClickLog(
-        name, tuple(f"user-{u}" for u in range(USERS)), tuple(f"i{i}" for i in range(ITEMS)), users.astype(np.int32),
-        items.astype(np.int32), clicks.astype(np.int8), times.astype(np.int64),
-        Attributes.encode(attributes["user"], ("age", "city")), Attributes.encode(attributes["item"], ("colour",)),
-        generated=True, licence="none", source="made for a test",
-    )  # fmt: skip
+        name,
+        tuple(f"user-{u}" for u in range(USERS)),
+        tuple(f"i{i}" for i in range(ITEMS)),
+        users.astype(np.int32),
+        items.astype(np.int32),
+        clicks.astype(np.int8),
+        times.astype(np.int64),
+        Attributes.encode(attributes["user"], ("age", "city")),
+        Attributes.encode(attributes["item"], ("colour",)),
+        generated=True,
+        licence="none",
+        source="made for a test",
+    )
 
 
 def click_settings(home: Path, **overrides: object) -> dict:

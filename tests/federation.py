@@ -124,9 +124,14 @@ def tiny_causal_settings(home: Path, **overrides: object) -> dict:
     if not (home / "causal").is_dir():
         tiny_causal_model(home / "causal")
     chosen = {
-        "model__recommender": "generative", "model__name": str(home / "causal"), "model__max_tokens": 224,
-        "model__item_tokens": 12, "generate__instruction": "Recommend.", "generate__beams": 2, "generate__grounding": "trie",
-    }  # fmt: skip
+        "model__recommender": "generative",
+        "model__name": str(home / "causal"),
+        "model__max_tokens": 224,
+        "model__item_tokens": 12,
+        "generate__instruction": "Recommend.",
+        "generate__beams": 2,
+        "generate__grounding": "trie",
+    }
     return tiny_settings(home, **chosen | overrides)
 
 

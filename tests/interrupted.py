@@ -37,9 +37,14 @@ class Interrupted:
         environment = os.environ | {"FELLREC_HOME": str(self.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with self._log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, *self.words], cwd=self.home, env=environment, stdout=output,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-c", MAIN, *self.words],
+                cwd=self.home,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     @property
     def said(self) -> str:

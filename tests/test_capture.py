@@ -16,7 +16,7 @@ from common.config import from_flat
 from common.data.click_division import divide
 from common.data.click_folder import load_clicks, save_clicks
 from common.home import clients_home
-from common.recommenders.click_build import ClickRun, click_run
+from common.recommenders.click.run import ClickRun, click_run
 from common.scopes import Scope
 from tests.clicks import click_settings
 from tests.faults.live import Live
@@ -72,8 +72,10 @@ def seen(captured: Captured, kept: list[bytearray]) -> set[str]:
     """The names of the model's tensors that stand in what was kept, each as a whole word."""
     text = b"".join(kept)
     return {
-        name for name in captured.click.scopes if re.search(rb"(?<![\w.])" + re.escape(name.encode()) + rb"(?![\w.])", text)
-    }  # fmt: skip
+        name
+        for name in captured.click.scopes
+        if re.search(rb"(?<![\w.])" + re.escape(name.encode()) + rb"(?![\w.])", text)
+    }
 
 
 @pytest.mark.parametrize("way", ["up", "down"])

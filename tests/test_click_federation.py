@@ -14,7 +14,7 @@ from common.errors import ConfigError, FellrecError, ModelError, RunError
 from common.events import read_lines
 from common.messages import message_bytes
 from common.privacy.budget import accountant
-from common.recommenders.click_build import click_run
+from common.recommenders.click.run import click_run
 from common.run_folder import RunFolder
 from common.scopes import Scope
 from tests.clicks import click_settings, tiny_log
@@ -59,8 +59,15 @@ def test_every_strategy_runs_to_a_complete_result(fellrec_home: Path, strategy: 
 
 
 def test_many_rounds_learn_what_the_warm_start_does_not_know(fellrec_home: Path) -> None:
-    federate(click_settings(fellrec_home, num_server_rounds=15, fedpa__shared_learning_rate=0.05,
-                            fedpa__group_learning_rate=0.05, fedpa__private_learning_rate=0.1))  # fmt: skip
+    federate(
+        click_settings(
+            fellrec_home,
+            num_server_rounds=15,
+            fedpa__shared_learning_rate=0.05,
+            fedpa__group_learning_rate=0.05,
+            fedpa__private_learning_rate=0.1,
+        )
+    )
     found = result(fellrec_home)["rounds"]
     assert found[-1]["loss"] < found[0]["loss"] - 0.05
 

@@ -38,11 +38,19 @@ def saved(family: str, sharded: bool, folder: Path, words: bool = True, **change
 @pytest.mark.parametrize("family", CAUSAL)
 def test_a_family_trains_and_generates(family: str, sharded: bool, tmp_path: Path) -> None:
     folder = saved(family, sharded, tmp_path / "model")
-    config = from_flat({
-        "model.recommender": "generative", "model.name": str(folder), "model.max-tokens": 160, "model.item-tokens": 8,
-        "model.lora-targets": "c_attn" if family == "gpt2" else "q_proj,v_proj",
-        "generate.instruction": "Go.", "generate.beams": 3, "generate.grounding": "trie", "split.on": False,
-    })  # fmt: skip
+    config = from_flat(
+        {
+            "model.recommender": "generative",
+            "model.name": str(folder),
+            "model.max-tokens": 160,
+            "model.item-tokens": 8,
+            "model.lora-targets": "c_attn" if family == "gpt2" else "q_proj,v_proj",
+            "generate.instruction": "Go.",
+            "generate.beams": 3,
+            "generate.grounding": "trie",
+            "split.on": False,
+        }
+    )
     catalogue = tiny_dataset("toy").catalogue
     histories, targets = [[0, 1], [4], [2, 3]], [2, 5, 7]
     found = []
@@ -82,19 +90,29 @@ def test_training_mode_with_published_dropout_is_that_of_the_whole_model(
 ) -> None:
     folder = saved(family, False, tmp_path / "model", kind == "generative", **PUBLISHED_DROPOUT[family])
     targets = TARGETS.get(family, "q_proj,v_proj" if family in CAUSAL else "query,value")
-    model = from_flat({
-        "model.recommender": kind, "model.name": str(folder), "model.max-tokens": 96, "model.item-tokens": 8,
-        "model.lora-targets": targets, "model.lora-rank": 2, "split.on": False,
-        "model.checkpointing": frugal, "model.dtype": "bf16" if frugal else "fp32",
-    }).model  # fmt: skip
+    model = from_flat(
+        {
+            "model.recommender": kind,
+            "model.name": str(folder),
+            "model.max-tokens": 96,
+            "model.item-tokens": 8,
+            "model.lora-targets": targets,
+            "model.lora-rank": 2,
+            "split.on": False,
+            "model.checkpointing": frugal,
+            "model.dtype": "bf16" if frugal else "fp32",
+        }
+    ).model
     cut, config, rate = Cut(1, 1), read_config(folder), 0.01
     catalogue = tiny_dataset("toy").catalogue
     whole = build(model, 0, generate=GENERATE)
     settings = HostSettings("test", "", cut.k, cut.m, config.hidden_size, HostedLora(tuple(targets.split(",")), 2))
     host = SplitHost(
-        server_side(folder, cut, DTYPES[model.dtype]), settings, tmp_path / "state",
+        server_side(folder, cut, DTYPES[model.dtype]),
+        settings,
+        tmp_path / "state",
         whole_name=lambda path: whole_name(path, "server", cut, config, kind == "generative"),
-    )  # fmt: skip
+    )
     started = trained_state(whole)
     side = build(model, 0, cut, GENERATE)
     hosted = {name: started[name] for name in started.keys() - trained_state(side).keys()}

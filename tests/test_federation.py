@@ -241,9 +241,13 @@ def test_centralised_training_reads_the_item_matrices_of_the_others(
 def test_a_user_without_a_history_is_left_out_and_the_others_take_part(fellrec_home: Path) -> None:
     """By global time the last users of the toy set have no training interaction."""
     settings = tiny_settings(
-        fellrec_home, num_server_rounds=1, data__partition="user", data__sets="toy:0", federation__quorum=0.1,
+        fellrec_home,
+        num_server_rounds=1,
+        data__partition="user",
+        data__sets="toy:0",
+        federation__quorum=0.1,
         data__split="global-time",
-    )  # fmt: skip
+    )
     toy = tiny_dataset("toy")
     known, last = toy.interactions, len(toy.interactions)
     late = Interactions(

@@ -50,9 +50,11 @@ def test_private_paths_never_cross_and_everything_else_does(fellrec_home: Path, 
     private = {name for name, scope in scopes.items() if scope is Scope.PRIVATE}
     assert private == {name for name in scopes if owner_of(name) is Owner.CLIENT} and private
     crossed = {
-        name for message in grid.crossed for kind in ("arrays", "tables", "personal", "own")
+        name
+        for message in grid.crossed
+        for kind in ("arrays", "tables", "personal", "own")
         for name in message.content.array_records.get(kind, {})
-    }  # fmt: skip
+    }
     assert crossed == set(scopes) - private
     content = b"".join(
         array.data for m in grid.crossed for record in m.content.array_records.values() for array in record.values()

@@ -166,13 +166,26 @@ def column(**changes: object):
 @pytest.mark.parametrize(
     "change",
     [
-        column(set__dataset=["\ud800"]), column(set__dataset=["x" * 300]), column(set__dataset=["\x1b[31mred"]),
-        column(users=[-1]), column(users=[2**62]), column(users=[1.5]), column(set__items=[-3]),
-        column(train_interactions=[10**9]), column(set__split=["\u202e"]), column(test_users=[2**40]),
-        column(met_before=[10**6]), column(clients=[1]), column(clients="text"), column(clients=["a", "b"]),
-        column(clients=["toy-1", "toy-1"]), column(of_set=[7]), column(users=[]), column(digests=[1]),
+        column(set__dataset=["\ud800"]),
+        column(set__dataset=["x" * 300]),
+        column(set__dataset=["\x1b[31mred"]),
+        column(users=[-1]),
+        column(users=[2**62]),
+        column(users=[1.5]),
+        column(set__items=[-3]),
+        column(train_interactions=[10**9]),
+        column(set__split=["\u202e"]),
+        column(test_users=[2**40]),
+        column(met_before=[10**6]),
+        column(clients=[1]),
+        column(clients="text"),
+        column(clients=["a", "b"]),
+        column(clients=["toy-1", "toy-1"]),
+        column(of_set=[7]),
+        column(users=[]),
+        column(digests=[1]),
     ],
-)  # fmt: skip
+)
 def test_a_node_that_joins_with_nonsense_is_refused_and_the_others_train(fellrec_home: Path, change) -> None:
     federate(tiny_settings(fellrec_home, num_server_rounds=1), 3, grid=lambda *given: Roll(*given, change))
     (found,) = rejected(fellrec_home)

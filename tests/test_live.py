@@ -19,13 +19,27 @@ from tests.federation import federate, tiny_settings
 pytestmark = pytest.mark.xdist_group("flower")
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULT_KEYS = {
-    "run": {"id", "commit", "created", "recipe", "seed", "strategy", "recommender", "model", "versions", "rounds", "clients",
-            "split", "mode", "seconds"},
+    "run": {
+        "id",
+        "commit",
+        "created",
+        "recipe",
+        "seed",
+        "strategy",
+        "recommender",
+        "model",
+        "versions",
+        "rounds",
+        "clients",
+        "split",
+        "mode",
+        "seconds",
+    },
     "data": {"name", "digest", "users", "items", "interactions", "split", "generated", "untested"},
     "metrics": {"test", "clients", "balance", "baselines"},
     "cost": {"client", "server"},
     "privacy": {"mechanism", "epsilon", "delta", "assumptions", "leak"},
-}  # fmt: skip
+}
 
 
 def fellrec(home: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -60,9 +60,15 @@ VARIANTS: dict[str, dict[str, object]] = {
 """Settings of what the server does, each with numbers that follow from what was sent."""
 
 BASE = {
-    "fellrec__own_share": "rule", "fellrec__temperature": 0.5, "fellrec__alpha": 0.6, "fellrec__beta": 3.0,
-    "num_server_rounds": ROUNDS, "train__learning_rate": RATE, "data__sets": "toy:2 large:2", "train__examples": 0,
-}  # fmt: skip
+    "fellrec__own_share": "rule",
+    "fellrec__temperature": 0.5,
+    "fellrec__alpha": 0.6,
+    "fellrec__beta": 3.0,
+    "num_server_rounds": ROUNDS,
+    "train__learning_rate": RATE,
+    "data__sets": "toy:2 large:2",
+    "train__examples": 0,
+}
 
 
 @pytest.fixture
@@ -145,8 +151,9 @@ def test_rates_heats_and_weights_follow_from_what_was_sent(fellrec_home: Path, r
 
 def test_without_averaging_a_client_serves_with_the_last_mix_and_with_it_with_the_mean(fellrec_home: Path) -> None:
     for window in (1, 2):
-        settings = tiny_settings(fellrec_home, run_name=f"w{window}", **BASE | {"strategy__average_rounds": window,
-                                                                                "data__sets": "toy:3"})  # fmt: skip
+        settings = tiny_settings(
+            fellrec_home, run_name=f"w{window}", **BASE | {"strategy__average_rounds": window, "data__sets": "toy:3"}
+        )
         grid = federate(settings, grid=Captured)
         run = RunFolder.find(f"w{window}", str(fellrec_home))
         log = list(read_lines(run.events_path))

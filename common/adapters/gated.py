@@ -110,9 +110,14 @@ class GatedLinear(nn.Module):
     """
 
     def __init__(
-        self, common: nn.Module, groups: Sequence[str], settings: GatedSettings, name: str, seed: int,
+        self,
+        common: nn.Module,
+        groups: Sequence[str],
+        settings: GatedSettings,
+        name: str,
+        seed: int,
         activation: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         inputs, outputs = _widths(common, name)
         for group in groups:

@@ -59,10 +59,13 @@ def add_lora(backbone: PreTrainedModel, settings: LoraSettings, seed: int, also:
     """
     targets = [name.strip() for name in settings.targets.split(",") if name.strip()]
     config = LoraConfig(
-        r=settings.rank, lora_dropout=settings.dropout,
-        target_modules=targets or None, modules_to_save=list(also) or None, init_lora_weights=True,
+        r=settings.rank,
+        lora_dropout=settings.dropout,
+        target_modules=targets or None,
+        modules_to_save=list(also) or None,
+        init_lora_weights=True,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # PEFT divides it, whole or not
-    )  # fmt: skip
+    )
     linear = _linear_layers(without_dropout(backbone))
     unknown = [name for name in targets if name not in linear]
     if unknown:

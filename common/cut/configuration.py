@@ -11,12 +11,34 @@ from transformers import PreTrainedConfig
 
 from common.cut.families import read_config
 
-UNESSENTIAL = frozenset({
-    "architectures", "attn_implementation", "bos_token_id", "chunk_size_feed_forward", "cls_token_id", "dtype",
-    "eos_token_id", "finetuning_task", "gradient_checkpointing", "id2label", "initializer_factor", "initializer_range",
-    "label2id", "name_or_path", "output_attentions", "output_hidden_states", "position_embedding_type",
-    "problem_type", "return_dict", "sep_token_id", "task_specific_params", "torch_dtype", "transformers_version", "use_cache",
-})  # fmt: skip
+UNESSENTIAL = frozenset(
+    {
+        "architectures",
+        "attn_implementation",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "cls_token_id",
+        "dtype",
+        "eos_token_id",
+        "finetuning_task",
+        "gradient_checkpointing",
+        "id2label",
+        "initializer_factor",
+        "initializer_range",
+        "label2id",
+        "name_or_path",
+        "output_attentions",
+        "output_hidden_states",
+        "position_embedding_type",
+        "problem_type",
+        "return_dict",
+        "sep_token_id",
+        "task_specific_params",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
 """How a model was saved, made, or is to be asked: none of it changes a hidden state."""
 
 
@@ -42,9 +64,11 @@ def essence(config: PreTrainedConfig) -> dict[str, Any]:
     found = {
         name: _plain(value)
         for name, value in config.to_dict().items()
-        if name not in UNESSENTIAL and not name.startswith("_") and "drop" not in name
+        if name not in UNESSENTIAL
+        and not name.startswith("_")
+        and "drop" not in name
         and (name not in usual or value != usual[name])
-    }  # fmt: skip
+    }
     return {"model_type": config.model_type, **found}
 
 

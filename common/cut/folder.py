@@ -20,9 +20,16 @@ from common.cut.weights import INDEX_FILE, read_weights, tensor_files
 from common.errors import ModelError
 
 CLIENT_FILES = (
-    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
-    "sentencepiece*.model", "spiece.model", "generation_config.json",
-)  # fmt: skip
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "sentencepiece*.model",
+    "spiece.model",
+    "generation_config.json",
+)
 
 
 def write_sides(folder: Path | str, cut: Cut, out: Path | str) -> tuple[Path, Path]:

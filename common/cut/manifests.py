@@ -97,9 +97,15 @@ def manifest(folder: Path | str, cut: Cut, side: Side) -> Manifest:
     config = read_config(folder)
     tensors = tensor_digests(folder)
     return Manifest(
-        side, cut.k, cut.m, config.num_hidden_layers, config.model_type, joint_digest(tensors),
-        config_digest(folder), tensors,
-    )  # fmt: skip
+        side,
+        cut.k,
+        cut.m,
+        config.num_hidden_layers,
+        config.model_type,
+        joint_digest(tensors),
+        config_digest(folder),
+        tensors,
+    )
 
 
 def check_folder(folder: Path | str, cut: Cut, side: Side) -> None:

@@ -32,9 +32,13 @@ GENERATION_FILE = "generation_config.json"
 
 
 def client_side(
-    folder: Path | str, cut: Cut, trunk: Trunk | None = None, causal: bool = False,
-    dtype: torch.dtype = torch.float32, attn_implementation: str | None = None,
-) -> PreTrainedModel:  # fmt: skip
+    folder: Path | str,
+    cut: Cut,
+    trunk: Trunk | None = None,
+    causal: bool = False,
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str | None = None,
+) -> PreTrainedModel:
     """The client's side: the model's own class with a :class:`TrunkSlot` in the middle layers' place.
 
     In evaluation mode. ``generate`` keeps a key-value cache on both sides; other calls keep none unless told to. Without
@@ -96,9 +100,12 @@ def server_side(
     own_types = types and types[middle.start : middle.stop]
     put_layers(base, family.layers, {str(index): layers[index] for index in middle}, own_types)
     replacements = {
-        family.embeddings: PassThrough(), family.positions: NoPositions(), family.tokens: nn.Identity(),
-        family.dropout: nn.Identity(), family.norm: nn.Identity(),
-    }  # fmt: skip
+        family.embeddings: PassThrough(),
+        family.positions: NoPositions(),
+        family.tokens: nn.Identity(),
+        family.dropout: nn.Identity(),
+        family.norm: nn.Identity(),
+    }
     for path, replacement in replacements.items():
         if path:
             base.set_submodule(path, replacement)
@@ -109,9 +116,14 @@ def server_side(
 
 
 def _load(
-    side_model: nn.Module, folder: Path | str, side: Side, cut: Cut, config: PreTrainedConfig, causal: bool,
+    side_model: nn.Module,
+    folder: Path | str,
+    side: Side,
+    cut: Cut,
+    config: PreTrainedConfig,
+    causal: bool,
     dtype: torch.dtype,
-) -> None:  # fmt: skip
+) -> None:
     """Fills a side with its weights, those of a side's folder checked by their digests; a tied weight is read once."""
     own = read_manifest(folder)
     stored_as = settle_ties(side_model, folder) if isinstance(side_model, PreTrainedModel) else {}

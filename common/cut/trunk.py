@@ -47,9 +47,12 @@ class ServerTrunk(nn.Module):
         self.add_module(family.prefix, base)
 
     def forward(
-        self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None,
+        self,
+        hidden: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
         cache: DynamicCache | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Hidden states after the hosted layers, as :data:`~common.cut.slot.Trunk` says.
 
         Parameters

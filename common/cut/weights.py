@@ -58,9 +58,11 @@ def stored_name(name: str, stored: Collection[str]) -> str | None:
 
 
 def read_weights(
-    folder: Path | str, names: Iterable[str], dtype: torch.dtype | None = None,
+    folder: Path | str,
+    names: Iterable[str],
+    dtype: torch.dtype | None = None,
     digests: Mapping[str, str] | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """The named tensors, each with memory of its own; nothing else in the files is read.
 
     Parameters

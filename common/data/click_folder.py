@@ -43,13 +43,17 @@ def save_clicks(log: ClickLog, folder: Path) -> None:
         "licence": log.licence,
         "source": log.source,
         "attributes": {
-            what: {"names": attributes.names, "values": attributes.values} for what, (_, attributes) in described.items()
+            what: {"names": attributes.names, "values": attributes.values}
+            for what, (_, attributes) in described.items()
         },
         "digests": log.digests(),
         "counts": {
-            "users": len(log.user_keys), "items": len(log.item_keys), "rows": len(log), "clicks": int(log.clicks.sum()),
+            "users": len(log.user_keys),
+            "items": len(log.item_keys),
+            "rows": len(log),
+            "clicks": int(log.clicks.sum()),
         },
-    }  # fmt: skip
+    }
     _write(folder / ROWS, lambda path: save_file(tensors, path))
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     _write(folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
@@ -78,10 +82,17 @@ def _read(folder: Path, manifest: dict[str, Any]) -> ClickLog:
         for what, own in manifest["attributes"].items()
     }
     return ClickLog(
-        manifest["name"], keys["user"], keys["item"], **{name: tensors[name] for name in _COLUMNS},
-        user_attributes=attributes["user"], item_attributes=attributes["item"], generated=manifest["generated"],
-        licence=manifest["licence"], source=manifest["source"], parts=tensors.get("parts"),
-    )  # fmt: skip
+        manifest["name"],
+        keys["user"],
+        keys["item"],
+        **{name: tensors[name] for name in _COLUMNS},
+        user_attributes=attributes["user"],
+        item_attributes=attributes["item"],
+        generated=manifest["generated"],
+        licence=manifest["licence"],
+        source=manifest["source"],
+        parts=tensors.get("parts"),
+    )
 
 
 def _packed(keys: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -52,8 +52,9 @@ class ClickLog:
         if len({len(column) for column in columns.values()}) > 1:
             self._refuse(f"columns differ in length: { ({n: len(c) for n, c in columns.items()})!r}")
         for what, keys, attributes in (
-            ("users", self.user_keys, self.user_attributes), ("items", self.item_keys, self.item_attributes),
-        ):  # fmt: skip
+            ("users", self.user_keys, self.user_attributes),
+            ("items", self.item_keys, self.item_attributes),
+        ):
             own = columns[what]
             if len(set(keys)) < len(keys) or len(attributes.codes) != len(keys):
                 self._refuse(

@@ -13,7 +13,7 @@ from common.messages.fields import message_bytes, readable
 from common.messages.measurement import Clicks, Measurement, Rankings
 from common.messages.report import COST, Report
 from common.messages.roster import Hello, Roster
-from common.messages.task import Doors, Task
+from common.messages.task import HostedAccess, Task
 
 __all__ = [
     "COST",
@@ -21,7 +21,7 @@ __all__ = [
     "POOL",
     "ClientFacts",
     "Clicks",
-    "Doors",
+    "HostedAccess",
     "Hello",
     "Measurement",
     "Rankings",

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.click_counts import STEPS, ClickCounts
 from common.errors import MessageError
+from common.evaluation.click_counts import STEPS, ClickCounts
+from common.evaluation.rankings import METRICS, weighted
 from common.messages.fields import LARGEST_COUNT, numbers
-from common.metrics import METRICS, weighted
 
 LARGEST_LOSS = 1e6
 """A loss beyond this is nonsense: cross entropy over any catalogue is far below."""
@@ -92,9 +92,13 @@ class Measurement(ABC):
 
     @classmethod
     def read(
-        cls, metrics: Mapping[str, Any], found: Mapping[str, Tensor], part: str, clients: tuple[str, ...],
+        cls,
+        metrics: Mapping[str, Any],
+        found: Mapping[str, Tensor],
+        part: str,
+        clients: tuple[str, ...],
         groups: Sequence[int],
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Reads the measurement of a part.
 
         Parameters
@@ -205,9 +209,13 @@ class Clicks(Measurement):
 
     @classmethod
     def read(
-        cls, metrics: Mapping[str, Any], found: Mapping[str, Tensor], part: str, clients: tuple[str, ...],
+        cls,
+        metrics: Mapping[str, Any],
+        found: Mapping[str, Tensor],
+        part: str,
+        clients: tuple[str, ...],
         groups: Sequence[int],
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         columns = {
             name: numbers(metrics, f"{part}.{name}", len(clients), *within) for name, within in cls.RANGES.items()
         }

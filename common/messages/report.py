@@ -140,11 +140,13 @@ class Report:
         for part, measurement in self.measurements.items():
             counts |= {f"{part}.{key}": tensor for key, tensor in measurement.tensors().items()}
             metrics |= {f"{part}.{name}": list(values) for name, values in measurement.columns.items()}
-        record = RecordDict({
-            "arrays": array_record(self.contribution),
-            "config": ConfigRecord(config),
-            "metrics": MetricRecord(metrics),
-        })  # fmt: skip
+        record = RecordDict(
+            {
+                "arrays": array_record(self.contribution),
+                "config": ConfigRecord(config),
+                "metrics": MetricRecord(metrics),
+            }
+        )
         if counts:
             record["counts"] = array_record(counts)
         return record

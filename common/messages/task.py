@@ -21,7 +21,7 @@ MOST_PACE = 1e6
 
 
 @dataclass(frozen=True)
-class Doors:
+class HostedAccess:
     """Where a client finds the hosted layers in one round.
 
     Attributes
@@ -63,7 +63,7 @@ class Task:
         Multiple of the run's learning rate for each client.
     contributed : tuple of int
         Round of each client's last contribution; 0 for none.
-    doors : Mapping[str, Doors]
+    access : Mapping[str, HostedAccess]
         Ways to the hosted layers by client; empty where clients run the whole model.
     """
 
@@ -78,16 +78,16 @@ class Task:
     own: Adapter = field(default_factory=dict)
     paces: tuple[float, ...] = ()
     contributed: tuple[int, ...] = ()
-    doors: Mapping[str, Doors] = field(default_factory=dict)
+    access: Mapping[str, HostedAccess] = field(default_factory=dict)
 
     def to_record(self) -> RecordDict:
         config: dict[str, Any] = {"app": self.app, "run": self.run, "server-round": self.round}
         config |= {"clients": list(self.clients), "paces": list(self.paces), "contributed": list(self.contributed)}
         config |= {f"codes.{attribute}": list(codes) for attribute, codes in self.codes.items()}
-        if self.doors:
-            first = self.doors[self.clients[0]]
+        if self.access:
+            first = self.access[self.clients[0]]
             config["split-address"], config["split-shares"] = first.address, list(first.tokens)
-            config["split-tokens"] = [token for client in self.clients for token in self.doors[client].tokens.values()]
+            config["split-tokens"] = [token for client in self.clients for token in self.access[client].tokens.values()]
         record = RecordDict({"arrays": array_record(self.shared), "config": ConfigRecord(config)})
         for name in RECORDS[1:]:
             if getattr(self, name):
@@ -123,11 +123,11 @@ class Task:
             **sent,
             paces=numbers(config, "paces", len(clients), 0, MOST_PACE),
             contributed=tuple(map(int, numbers(config, "contributed", len(clients), 0, LARGEST_COUNT))),
-            doors=_doors(config, clients) if "split-address" in config else {},
+            access=_access(config, clients) if "split-address" in config else {},
         )
 
 
-def _doors(config: ConfigRecord, clients: Sequence[str]) -> dict[str, Doors]:
+def _access(config: ConfigRecord, clients: Sequence[str]) -> dict[str, HostedAccess]:
     shares, tokens = listed(config, "split-shares"), listed(config, "split-tokens")
     if not tokens or len(tokens) != len(shares) * len(clients):
         raise MessageError(
@@ -136,6 +136,6 @@ def _doors(config: ConfigRecord, clients: Sequence[str]) -> dict[str, Doors]:
         )
     address, each = text(config, "split-address"), len(shares)
     return {
-        client: Doors(address, dict(zip(shares, tokens[place * each : (place + 1) * each], strict=True)))
+        client: HostedAccess(address, dict(zip(shares, tokens[place * each : (place + 1) * each], strict=True)))
         for place, client in enumerate(clients)
     }

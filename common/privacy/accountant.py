@@ -76,9 +76,12 @@ class Accountant:
     def state(self) -> dict[str, str | float | int]:
         """What a resume needs, for JSON; the budget is the run's own setting and not part of it."""
         return {
-            "schema": SCHEMA, "mechanism": str(self.mechanism), "delta": self.delta,
-            "releases": self.releases, "spent": self._spent,
-        }  # fmt: skip
+            "schema": SCHEMA,
+            "mechanism": str(self.mechanism),
+            "delta": self.delta,
+            "releases": self.releases,
+            "spent": self._spent,
+        }
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Go on from what :meth:`state` gave.
@@ -94,9 +97,13 @@ class Accountant:
                 f"privacy account is {dict(state)!r}, this run's is {expected!r}", "resume with the same noise"
             )
         if not (
-            isinstance(releases, int) and not isinstance(releases, bool) and releases >= 0
-            and isinstance(spent, float | int) and math.isfinite(spent) and (spent > 0) == (releases > 0)
-        ):  # fmt: skip
+            isinstance(releases, int)
+            and not isinstance(releases, bool)
+            and releases >= 0
+            and isinstance(spent, float | int)
+            and math.isfinite(spent)
+            and (spent > 0) == (releases > 0)
+        ):
             raise RunError(
                 f"damaged privacy account {dict(state)!r}", "start a new run; its releases count all the same"
             )

@@ -18,10 +18,10 @@ from common.dropout import without_dropout
 from common.errors import ModelError
 from common.low_rank import Adapter
 from common.models import DTYPES, load_causal, load_config, load_encoder, load_tokenizer, resolve
-from common.recommenders.embeddings import NAMES, add_item_structure
-from common.recommenders.encoder import EncoderRecommender, EncoderSettings
-from common.recommenders.generative import GenerativeRecommender
-from common.recommenders.generative_settings import GenerativeSettings
+from common.recommenders.encoder.embeddings import NAMES, add_item_structure
+from common.recommenders.encoder.recommender import EncoderRecommender, EncoderSettings
+from common.recommenders.generative.recommender import GenerativeRecommender
+from common.recommenders.generative.settings import GenerativeSettings
 from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_shapes, trained_state
 from common.seeds import derive

@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from common.data.catalogue import Catalogue
 from common.errors import DataError
-from common.recommenders.text import item_text
+from common.recommenders.encoder.text import item_text
 
 NEAR = 20  # neighbours that a title may be followed by
 STRAY = 0.1  # share of steps to a title like none before: people's lists are of more than one kind

@@ -6,8 +6,8 @@ from its own interactions, and keeps them (scope ``private``: indexed by item, n
     z(score) + w_popularity * z(ln(1 + count)) + w_neighbours * item-kNN score (row maximum 1),
 
 z: less the mean over the catalogue, over the standard deviation; what a model does not reach (score -inf) is one deviation
-below the last that it reaches. ``injection`` is BIGRec's way for distances instead (``common.recommenders.grounding``). The
-weights are those of a small grid that rank the
+below the last that it reaches. ``injection`` is BIGRec's way for distances instead
+(``common.recommenders.generative.grounding``). The weights are those of a small grid that rank the
 targets of the client's validation users best, and zero where no gain stands out from the noise. Likelihood would choose
 others: it looks at the whole catalogue, a recommendation only at its head. Every result says what the model achieves
 alone.
@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from common.baselines import ItemKNN
 from common.data.split import Cases
-from common.metrics import ranks
+from common.evaluation.baselines import ItemKNN
+from common.evaluation.rankings import ranks
 from common.own_share import FEWEST_USERS
-from common.recommenders.grounding import injected
+from common.recommenders.generative.grounding import injected
 
 Numbers = NDArray[np.integer]
 Scores = NDArray[np.floating]

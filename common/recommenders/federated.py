@@ -13,7 +13,7 @@ from common.errors import MessageError
 from common.low_rank import Adapter
 from common.messages import Clicks, ClientFacts, Measurement, Rankings
 from common.recommenders.build import origin
-from common.recommenders.click_build import click_run
+from common.recommenders.click.run import click_run
 from common.recommenders.groups import group_values
 from common.scopes import MIXED, Scope, owner_of, scopes_of
 

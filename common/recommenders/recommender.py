@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
 from common.errors import ConfigError
-from common.recommenders.projection import Identity, Projection
+from common.recommenders.encoder.projection import Identity, Projection
 
 Items = Sequence[int] | NDArray[np.integer]
 """Items of one user by their places in the catalogue; a history is oldest first."""

@@ -82,10 +82,17 @@ class Recommender:
         # what the base model's folder says about generation is for chats
         self.model.get_base_model().generation_config = GenerationConfig()
         config = GenerationConfig(
-            max_new_tokens=new, num_beams=self.told["beams"], num_return_sequences=returned, do_sample=False,
-            early_stopping=False, eos_token_id=self.eos, pad_token_id=self.told["pad"], return_dict_in_generate=True,
-            output_scores=self.told["beams"] > 1, **more.pop("config", {}),
-        )  # fmt: skip
+            max_new_tokens=new,
+            num_beams=self.told["beams"],
+            num_return_sequences=returned,
+            do_sample=False,
+            early_stopping=False,
+            eos_token_id=self.eos,
+            pad_token_id=self.told["pad"],
+            return_dict_in_generate=True,
+            output_scores=self.told["beams"] > 1,
+            **more.pop("config", {}),
+        )
         found = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config, **more)
         return found, found.sequences[:, ids.shape[1] :].tolist()
 

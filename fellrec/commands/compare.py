@@ -138,10 +138,16 @@ def comparison_table(summary: dict[str, Any], metric: str = "") -> list[str]:
     for name, row in strategies.items():
         pair = summary["paired"].get(f"{name} vs {against}", {})
         even = [f"{row[key]['mean']:.4f}" if row[key] else "" for key in ("worst_decile", "jain")]
-        rows.append((
-            name, _interval(row[metric]), _interval(pair[metric], "+") if metric in pair else "", *even, f"{row['seconds']:.0f}",
-            str(len(row["seeds"])),
-        ))  # fmt: skip
+        rows.append(
+            (
+                name,
+                _interval(row[metric]),
+                _interval(pair[metric], "+") if metric in pair else "",
+                *even,
+                f"{row['seconds']:.0f}",
+                str(len(row["seeds"])),
+            )
+        )
     for name, row in summary["references"].items():
         if metric in row:
             pair = summary["paired"].get(f"{name} vs {against}", {})

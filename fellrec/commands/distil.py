@@ -13,7 +13,7 @@ from common.data.sets import check_name
 from common.errors import ConfigError
 from common.home import data_home, models_home
 from common.models import resolve
-from common.recommenders.click_base import ClickBase
+from common.recommenders.click.warm_start import ClickBase
 from fellrec.click_distillation import Distillation, distil
 from fellrec.click_pretraining import ClickPretraining, pretrain_clicks
 from fellrec.terminal import Terminal
@@ -39,8 +39,11 @@ def pretrain_click_log(name: str, called: str, settings: ClickPretraining) -> No
     )
     console.print(f"open users: validation {_told(record['validation'])}; test {_told(record['test'])}", markup=False)
     console.print(f"model: {folder}", markup=False)
-    console.print(f"in a recipe: model.name = 'home:{called}', click.open-share = {settings.open_share}, "
-                  f"click.division = {settings.division}", markup=False)  # fmt: skip
+    console.print(
+        f"in a recipe: model.name = 'home:{called}', click.open-share = {settings.open_share}, "
+        f"click.division = {settings.division}",
+        markup=False,
+    )
 
 
 def distil_command(

@@ -49,10 +49,19 @@ def preflight_command(
     Example: fellrec preflight --env node.env
     """
     given = {
-        "name": name, "data_path": data_path, "data_split": data_split, "superlink": superlink, "split": split,
-        "root_certificate": root_certificate, "split_certificate": split_certificate, "split_key": split_key,
-        "supernode_key": supernode_key, "model": model, "digest": digest, "config": config,
-    }  # fmt: skip
+        "name": name,
+        "data_path": data_path,
+        "data_split": data_split,
+        "superlink": superlink,
+        "split": split,
+        "root_certificate": root_certificate,
+        "split_certificate": split_certificate,
+        "split_key": split_key,
+        "supernode_key": supernode_key,
+        "model": model,
+        "digest": digest,
+        "config": config,
+    }
     settings = {key: given[field] for key, (field, _) in nodes.FIELDS.items() if given.get(field)}
     node = nodes.Node.from_env(env) if env is not None else nodes.Node()
     options = nodes.Node.from_mapping(settings, Path.cwd())

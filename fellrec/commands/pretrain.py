@@ -12,7 +12,7 @@ from common.data.prepare import ensure
 from common.data.sets import check_name
 from common.errors import ConfigError
 from common.home import data_home, models_home
-from common.recommenders.prompt import INSTRUCTION
+from common.recommenders.generative.prompt import INSTRUCTION
 from fellrec.click_pretraining import ClickPretraining
 from fellrec.commands.distil import is_click_log, layer_widths, pretrain_click_log
 from fellrec.learning import Learning
@@ -66,9 +66,16 @@ def pretrain_command(
         return
     folder = models_home() / check_name(called)
     settings = PretrainSettings(
-        layers=layers, width=width, heads=heads, vocabulary=vocabulary, context=context, minutes=minutes, steps=steps,
-        instruction=instruction, seed=seed,
-    )  # fmt: skip
+        layers=layers,
+        width=width,
+        heads=heads,
+        vocabulary=vocabulary,
+        context=context,
+        minutes=minutes,
+        steps=steps,
+        instruction=instruction,
+        seed=seed,
+    )
     catalogues = [Dataset.load(ensure(name, data_home())).catalogue for name in sets]
     with _bar() as bar:
         task = bar.add_task("reading", total=1.0, said="")

@@ -48,9 +48,14 @@ def serve_command(
             "its clients hold the whole model: use `fellrec recommend`",
         )
     place = {
-        "host": host, "port": port, "certificate": certificate, "key": key, "client_ca": client_ca, "advertise": "",
+        "host": host,
+        "port": port,
+        "certificate": certificate,
+        "key": key,
+        "client_ca": client_ca,
+        "advertise": "",
         "metrics_port": metrics_port,
-    }  # fmt: skip
+    }
 
     def told(found: Service) -> None:
         console.print(f"serving run {folder.name} on {found.address}; Ctrl-C ends it", markup=False)

@@ -22,10 +22,14 @@ HOSTS = ["127.0.0.1", "localhost"]
 """Names by which the page may be asked. Another name that leads here is another site's (DNS rebinding)."""
 
 HEADERS = {
-    "Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-}  # fmt: skip
+}
 AGAIN_MS = 2000
 """When a browser that lost the stream asks again."""
 

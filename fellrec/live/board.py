@@ -85,11 +85,15 @@ def _status(history: History) -> Markup:
     return join(
         tag("h1", history.run),
         failed,
-        tag("p", f"The run {STATES[history.state]}. Last event {moment(history.last)}",
-            tag("span", data_since=history.last and f"{history.last:.3f}"), "."),
+        tag(
+            "p",
+            f"The run {STATES[history.state]}. Last event {moment(history.last)}",
+            tag("span", data_since=history.last and f"{history.last:.3f}"),
+            ".",
+        ),
         cards(pairs),
         tag("progress", value=done, max=max(history.of or 1, done), aria_label="rounds done"),
-    )  # fmt: skip
+    )
 
 
 def _clients(history: History) -> Markup:
@@ -113,12 +117,18 @@ def _clients(history: History) -> Markup:
             ),
             None,
         )
-        rows.append([
-            name, _now(history, entry, name), decimal(said.loss if said else None), decimal(measured),
-            decimal(said.heat if said else None, 3),
-            duration(said.seconds.get("train", 0.0) + said.seconds.get("evaluate", 0.0)) if said else NOTHING,
-            count(member.users) if member else NOTHING, count(member.train_interactions) if member else NOTHING,
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                _now(history, entry, name),
+                decimal(said.loss if said else None),
+                decimal(measured),
+                decimal(said.heat if said else None, 3),
+                duration(said.seconds.get("train", 0.0) + said.seconds.get("evaluate", 0.0)) if said else NOTHING,
+                count(member.users) if member else NOTHING,
+                count(member.train_interactions) if member else NOTHING,
+            ]
+        )
     return table("Clients, with what they last reported", head, rows, prose=(1,))
 
 

@@ -29,16 +29,24 @@ TITLES = {
 def page(run: str, position: Position, parts: Mapping[str, Markup]) -> str:
     """The page with every part as it is at ``position``; it can be read without the script too."""
     sections = [
-        tag("section", tag("h2", TITLES[name], id=f"{name}-heading") if name in TITLES else None,
+        tag(
+            "section",
+            tag("h2", TITLES[name], id=f"{name}-heading") if name in TITLES else None,
             tag("div", parts[name], id=f"part-{name}"),
-            id=name, aria_labelledby=f"{name}-heading" if name in TITLES else None)
+            id=name,
+            aria_labelledby=f"{name}-heading" if name in TITLES else None,
+        )
         for name in NAMES
-    ]  # fmt: skip
+    ]
     return document(
         f"fellrec live: {run or 'waiting'}",
-        tag("header", tag("p", "fellrec live: ", tag("span", "not connected", id="stream", role="status")), class_="stream"),
+        tag(
+            "header",
+            tag("p", "fellrec live: ", tag("span", "not connected", id="stream", role="status")),
+            class_="stream",
+        ),
         tag("noscript", tag("p", "Without JavaScript this page stands still: load it again.", class_="banner")),
         tag("main", sections),
         script=tag("script", Markup(SCRIPT)),
         position=str(position),
-    )  # fmt: skip
+    )

@@ -69,9 +69,11 @@ def dated(check: str, certificate: x509.Certificate, now: datetime | None = None
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begin:
         return Finding(
-            check, "fail", f"not good before {begin:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}",
+            check,
+            "fail",
+            f"not good before {begin:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}",
             "set this machine's clock (timedatectl set-ntp true), or wait",
-        )  # fmt: skip
+        )
     if now >= end:
         return Finding(check, "fail", f"expired on {end:%Y-%m-%d %H:%M} UTC", RENEW)
     days = (end - now).days
@@ -94,9 +96,11 @@ def _belongs(own: x509.Certificate, root: x509.Certificate | None, node: Node) -
             own.verify_directly_issued_by(root)
         except (ValueError, TypeError, InvalidSignature):
             yield Finding(
-                check, "fail", f"it was not signed by {node.root_certificate}",
+                check,
+                "fail",
+                f"it was not signed by {node.root_certificate}",
                 "take both from one folder: they are of two federations",
-            )  # fmt: skip
+            )
     try:
         usage = list(own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:

@@ -58,15 +58,19 @@ def model(node: Node) -> Iterator[Finding]:
         return
     if node.digest and found != node.digest:
         yield Finding(
-            "model", "fail", f"{folder} has digest {found[:12]}..., the federation uses {node.digest[:12]}...",
+            "model",
+            "fail",
+            f"{folder} has digest {found[:12]}..., the federation uses {node.digest[:12]}...",
             "fetch the model that the server uses, or ask its operator for the client's side",
-        )  # fmt: skip
+        )
         return
     if computes != node.config:
         yield Finding(
-            "model", "fail", f"config.json in {folder} has digest {computes[:12]}..., the federation uses"
-            f" {node.config[:12]}...", "fetch the model that the server uses: the weights are the same, config.json is not",
-        )  # fmt: skip
+            "model",
+            "fail",
+            f"config.json in {folder} has digest {computes[:12]}..., the federation uses {node.config[:12]}...",
+            "fetch the model that the server uses: the weights are the same, config.json is not",
+        )
         return
     yield Finding("model", "ok", f"{'client side' if side is not None else 'whole model'}, digest {found[:12]}...")
 

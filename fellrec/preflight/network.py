@@ -42,9 +42,11 @@ def superlink(node: Node) -> Iterator[Finding]:
         return
     if not reply.is_success:
         yield Finding(
-            check, "fail", f"https://{node.superlink}/health answers {reply.status_code}",
+            check,
+            "fail",
+            f"https://{node.superlink}/health answers {reply.status_code}",
             "see whether a SuperLink, or the gateway before it, listens there",
-        )  # fmt: skip
+        )
         return
     yield Finding(check, "ok", f"{node.superlink} answers in {took * 1000:.0f} ms")
     yield clock(reply.headers.get("date"), asked + took / 2)
@@ -92,9 +94,11 @@ def split_service(node: Node) -> Iterator[Finding]:
                 yield _not_taken(node)
                 return
             yield Finding(
-                check, "fail", f"{node.split}: {error.code().name} {error.details()}",
+                check,
+                "fail",
+                f"{node.split}: {error.code().name} {error.details()}",
                 "see whether fellrec's service listens there",
-            )  # fmt: skip
+            )
             return
     if said != health_pb2.HealthCheckResponse.SERVING:
         name = health_pb2.HealthCheckResponse.ServingStatus.Name(said)
@@ -130,9 +134,11 @@ def _not_taken(node: Node) -> Finding:
     if wrong is not None:
         return Finding(check, "fail", f"{node.split} does not take {wrong.check}: {wrong.message}", wrong.remedy)
     return Finding(
-        check, "fail", f"{node.split} does not take this node's certificate, and nothing is wrong with it here",
+        check,
+        "fail",
+        f"{node.split} does not take this node's certificate, and nothing is wrong with it here",
         "see the server's 'split.client-ca' and clock; its log has a line with 'Handshake failed'",
-    )  # fmt: skip
+    )
 
 
 def _trouble(check: str, address: str, node: Node, plain: bool = False) -> Finding | None:

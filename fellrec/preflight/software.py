@@ -46,6 +46,8 @@ def _wrong(requirements: list[str]) -> Iterator[Finding]:
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             yield Finding(
-                name, "fail", f"{name} {found}, wanted {requirement.specifier}",
+                name,
+                "fail",
+                f"{name} {found}, wanted {requirement.specifier}",
                 f"pip install '{name}{requirement.specifier}', the same on all machines",
-            )  # fmt: skip
+            )

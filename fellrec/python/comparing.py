@@ -65,10 +65,13 @@ def compare(
     if not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(f"'seeds' is {seeds!r}", "give how many, or distinct numbers")
     made = comparisons.Comparison(
-        name or str(base["recipe"]), base, words(common),
+        name or str(base["recipe"]),
+        base,
+        words(common),
         [comparisons.Variant.named(variant, words(changed)) for variant, changed in variants.items()],
-        chosen, against if against is not None else next(iter(variants)),
-    )  # fmt: skip
+        chosen,
+        against if against is not None else next(iter(variants)),
+    )
     to_run = [trial for trial in made.trials if trial.result() is None]
     if to_run and not quiet and listen is None:
         print(

@@ -161,9 +161,15 @@ class Run:
         ConfigError : a token without a service, or ``data`` without ``client``.
         """
         return Recommender(
-            self._folder, client, data=data, service=service, token=token,
-            root_certificate=root_certificate, certificate=certificate, key=key,
-        )  # fmt: skip
+            self._folder,
+            client,
+            data=data,
+            service=service,
+            token=token,
+            root_certificate=root_certificate,
+            certificate=certificate,
+            key=key,
+        )
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Writes the run as one HTML file, without ``path`` as ``report.html`` in its folder; returns where.

@@ -55,13 +55,20 @@ def _row(row: Bar, y: float, scale: Scale, marks: Sequence[str], digits: int) ->
         "g",
         words(START, y + 12, fitted(row.label, WIDTH - 60)),
         words(WIDTH - 2, y + 28, decimal(row.value, digits), anchor="end"),
-        tag("rect", tag("title", f"{row.label}: {decimal(row.value, digits)}"),
-            x=START, y=y + 17, width=round(x - START, 1), height=13, class_="bar"),
+        tag(
+            "rect",
+            tag("title", f"{row.label}: {decimal(row.value, digits)}"),
+            x=START,
+            y=y + 17,
+            width=round(x - START, 1),
+            height=13,
+            class_="bar",
+        ),
         [
             marker(marks.index(mark) + 1, scale(value), y + 23.5, f"{row.label}, {mark}: {decimal(value, digits)}", 4.2)
             for mark, value in row.marks.items()
         ],
-    )  # fmt: skip
+    )
 
 
 def _key(marks: Sequence[str]) -> tuple[list[Markup], float]:

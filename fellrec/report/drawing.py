@@ -21,9 +21,14 @@ LETTER = 7.0
 def picture(name: str, title: str, description: str, height: float, *content: Content) -> Markup:
     """An SVG that says what it shows; ``name`` is unique on its page."""
     return tag(
-        "svg", tag("title", title, id=f"{name}-title"), tag("desc", description, id=f"{name}-desc"), *content,
-        viewBox=f"0 0 {WIDTH:g} {height:g}", role="img", aria_labelledby=f"{name}-title {name}-desc",
-    )  # fmt: skip
+        "svg",
+        tag("title", title, id=f"{name}-title"),
+        tag("desc", description, id=f"{name}-desc"),
+        *content,
+        viewBox=f"0 0 {WIDTH:g} {height:g}",
+        role="img",
+        aria_labelledby=f"{name}-title {name}-desc",
+    )
 
 
 def words(x: float, y: float, content: str, class_: str | None = None, anchor: str | None = None) -> Markup:
@@ -79,9 +84,19 @@ def marker(number: int, x: float, y: float, title: str | None = None, size: floa
         "triangle": ((0, -1), (1, 0.8), (-1, 0.8)),
         "diamond": ((0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)),
         "cross": (
-            (-1, -0.3), (-0.3, -0.3), (-0.3, -1), (0.3, -1), (0.3, -0.3), (1, -0.3), (1, 0.3), (0.3, 0.3), (0.3, 1),
-            (-0.3, 1), (-0.3, 0.3), (-1, 0.3),
+            (-1, -0.3),
+            (-0.3, -0.3),
+            (-0.3, -1),
+            (0.3, -1),
+            (0.3, -0.3),
+            (1, -0.3),
+            (1, 0.3),
+            (0.3, 0.3),
+            (0.3, 1),
+            (-0.3, 1),
+            (-0.3, 0.3),
+            (-1, 0.3),
         ),
-    }[shape]  # fmt: skip
+    }[shape]
     points = " ".join(f"{x + dx * reach:.1f},{y + dy * reach:.1f}" for dx, dy in outline)
     return tag("polygon", told, points=points, class_=around)

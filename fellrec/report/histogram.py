@@ -33,18 +33,34 @@ def histogram(name: str, title: str, description: str, values: Sequence[float], 
         )
     ]
     columns = [
-        tag("rect", tag("title", f"{short(low)} to {short(high)}: {count(many)} clients"),
-            x=round(across(low) + 0.5, 1), y=round(up(many), 1), width=round(across(high) - across(low) - 1, 1),
-            height=round(PLOT - up(many), 1), class_="bar")
-        for low, high, many in found if many
-    ]  # fmt: skip
+        tag(
+            "rect",
+            tag("title", f"{short(low)} to {short(high)}: {count(many)} clients"),
+            x=round(across(low) + 0.5, 1),
+            y=round(up(many), 1),
+            width=round(across(high) - across(low) - 1, 1),
+            height=round(PLOT - up(many), 1),
+            class_="bar",
+        )
+        for low, high, many in found
+        if many
+    ]
     ticks = [words(across(tick), PLOT + 16, across.label(tick), "quiet", "middle") for tick in across.ticks]
     told = words(min(max(at, LEFT + 44), RIGHT - 44), TOP - 11, f"median {short(middle)}", anchor="middle")
     line = tag("line", x1=round(at, 1), x2=round(at, 1), y1=TOP - 6, y2=PLOT, class_="median")
     return picture(
-        name, title, description, PLOT + 34, words(2, 12, "clients", "quiet"), grid, columns, line, told, ticks,
+        name,
+        title,
+        description,
+        PLOT + 34,
+        words(2, 12, "clients", "quiet"),
+        grid,
+        columns,
+        line,
+        told,
+        ticks,
         words((LEFT + RIGHT) / 2, PLOT + 30, unit, "quiet", "middle"),
-    )  # fmt: skip
+    )
 
 
 def binned(values: Sequence[float]) -> list[Bin]:

@@ -138,9 +138,12 @@ class History:
     def _joined(self, event: Joined) -> None:
         for name, told in event.clients.items():
             self.members[str(name)] = Member(
-                str(name), real(told.get("users")), real(told.get("items")), real(told.get("train_interactions")),
+                str(name),
+                real(told.get("users")),
+                real(told.get("items")),
+                real(told.get("train_interactions")),
                 str(told.get("dataset", "")),
-            )  # fmt: skip
+            )
         if event.back:
             self._note(event, "back", _who(event.back), "here again")
 
@@ -165,11 +168,16 @@ class History:
         entry.weights = {str(receiver): reals(row) for receiver, row in event.weights.items()}
         entry.clients = {
             str(client): ClientRound(
-                real(found.get("loss")), real(found.get("size")), real(found.get("share")), real(found.get("heat")),
-                reals(found.get("seconds")), reals(found.get("bytes")), real(found.get("proportion")),
+                real(found.get("loss")),
+                real(found.get("size")),
+                real(found.get("share")),
+                real(found.get("heat")),
+                reals(found.get("seconds")),
+                reals(found.get("bytes")),
+                real(found.get("proportion")),
             )
             for client, found in event.clients.items()
-        }  # fmt: skip
+        }
         self._ended_at = real(event.time)
         if event.void:
             self._note(event, "void", "", "fewer clients than the quorum answered; nothing was mixed", grave=True)

@@ -52,12 +52,15 @@ def lines(
     across, up = whole(rounds, LEFT + 8, RIGHT - 8), rounded(values, PLOT, TOP + 6, zero)
     key, bottom = _key(drawn, bool(band))
     return picture(
-        name, title, description, bottom,
+        name,
+        title,
+        description,
+        bottom,
         _axes(across, up, unit),
         _ribbon(band, across, up),
         [_line(line, rounds, across, up) for line in drawn],
         key,
-    )  # fmt: skip
+    )
 
 
 def _crowd(series: Mapping[str, Mapping[int, float]]) -> tuple[list[Line], dict[int, tuple[float, float]]]:
@@ -93,8 +96,11 @@ def _line(line: Line, rounds: Sequence[int], across: Scale, up: Scale) -> Markup
     return tag(
         "g",
         tag("path", d="".join(steps), class_=f"line {colour(line.number)}", stroke_dasharray=dash(line.number)),
-        [marker(line.number, x, y, f"{line.label}, round {here}: {short(line.points[here])}") for here, (x, y) in at.items()],
-    )  # fmt: skip
+        [
+            marker(line.number, x, y, f"{line.label}, round {here}: {short(line.points[here])}")
+            for here, (x, y) in at.items()
+        ],
+    )
 
 
 def _ribbon(band: Mapping[int, tuple[float, float]], across: Scale, up: Scale) -> Markup | None:
@@ -114,11 +120,18 @@ def _key(drawn: Iterable[Line], band: bool) -> tuple[list[Markup], float]:
     for place, (line, label) in enumerate(zip(entries, labels, strict=True)):
         x, y = 8 + place % columns * width, top + place // columns * ROW
         parts += [
-            tag("line", x1=x, x2=x + 28, y1=y - 4, y2=y - 4, class_=f"line {colour(line.number)}",
-                stroke_dasharray=dash(line.number)),
+            tag(
+                "line",
+                x1=x,
+                x2=x + 28,
+                y1=y - 4,
+                y2=y - 4,
+                class_=f"line {colour(line.number)}",
+                stroke_dasharray=dash(line.number),
+            ),
             marker(line.number, x + 14, y - 4),
             words(x + 35, y, label),
-        ]  # fmt: skip
+        ]
     rows = -(-len(entries) // columns)
     if band:
         y = top + rows * ROW

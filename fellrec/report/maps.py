@@ -95,12 +95,21 @@ def _panel(
             drawn.append(words(left + (i + 0.5) * cell, top - 3, f"{i + 1}", "quiet", "middle"))
             drawn.append(words(left - 3, top + (i + 0.5) * cell + 4, f"{i + 1}", "quiet", "end"))
         drawn += [
-            tag("rect", tag("title", f"round {number}: {to} takes {short(row[by])} from {by}"), x=round(left + j * cell, 2),
-                y=round(top + i * cell, 2), width=round(cell, 2), height=round(cell, 2),
-                class_="own" if to == by else "cell", fill_opacity=None if to == by else _opacity(shades.level(row[by])))
-            for i, to in enumerate(clients) if (row := matrix.get(to)) is not None
-            for j, by in enumerate(clients) if by in row
-        ]  # fmt: skip
+            tag(
+                "rect",
+                tag("title", f"round {number}: {to} takes {short(row[by])} from {by}"),
+                x=round(left + j * cell, 2),
+                y=round(top + i * cell, 2),
+                width=round(cell, 2),
+                height=round(cell, 2),
+                class_="own" if to == by else "cell",
+                fill_opacity=None if to == by else _opacity(shades.level(row[by])),
+            )
+            for i, to in enumerate(clients)
+            if (row := matrix.get(to)) is not None
+            for j, by in enumerate(clients)
+            if by in row
+        ]
     else:
         drawn += _shaded(matrix, clients, shades, left, top, cell)
     return tag("g", drawn, tag("rect", x=left, y=top, width=round(side, 2), height=round(side, 2), class_="frame"))
@@ -127,8 +136,17 @@ def _key(shades: Shades, clients: Sequence[str], top: float) -> tuple[list[Marku
     drawn, width = [words(0, top + 14, short(shades.low), "quiet")], 10.0
     start = 48.0
     for level in range(LEVELS + 1):
-        drawn.append(tag("rect", x=start + level * width, y=top + 5, width=width, height=11, class_="cell",
-                         fill_opacity=_opacity(level)))  # fmt: skip
+        drawn.append(
+            tag(
+                "rect",
+                x=start + level * width,
+                y=top + 5,
+                width=width,
+                height=11,
+                class_="cell",
+                fill_opacity=_opacity(level),
+            )
+        )
     end = start + (LEVELS + 1) * width
     drawn.append(words(end + 6, top + 14, f"{short(shades.high)} from another client", "quiet"))
     bottom = top + 24

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 METRICS = {
-    "recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20", "auc": "AUC",
-    "user_auc": "AUC by user", "logloss": "log-loss", "precision": "precision", "recall": "recall", "f1": "F1",
-}  # fmt: skip
+    "recall@10": "R@10",
+    "recall@20": "R@20",
+    "ndcg@10": "N@10",
+    "ndcg@20": "N@20",
+    "auc": "AUC",
+    "user_auc": "AUC by user",
+    "logloss": "log-loss",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
 RECOMMENDERS = {"popularity": "popularity", "item_knn": "item-kNN", "warm_start": "the warm start alone"}
 BALANCE = {
-    "worst": "worst client", "worst_decile": "worst tenth of the clients", "range": "largest minus smallest",
-    "std": "standard deviation", "jain": "Jain index (1: all alike)",
-}  # fmt: skip
+    "worst": "worst client",
+    "worst_decile": "worst tenth of the clients",
+    "range": "largest minus smallest",
+    "std": "standard deviation",
+    "jain": "Jain index (1: all alike)",
+}
 COUNTS = {"rows", "users", "judged_users"}
 """Keys beside metrics that are no metrics."""
 

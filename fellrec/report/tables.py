@@ -27,28 +27,41 @@ def table(
         return "w" if column in prose else "n" if column else None
 
     body = [
-        tag("tr", [
-            tag("td", cell, class_=kind(column), data_head=head[column] if stacked else None)
-            if column
-            else tag("th", cell, scope="row")
-            for column, cell in enumerate(row)
-        ])
+        tag(
+            "tr",
+            [
+                tag("td", cell, class_=kind(column), data_head=head[column] if stacked else None)
+                if column
+                else tag("th", cell, scope="row")
+                for column, cell in enumerate(row)
+            ],
+        )
         for row in found[:ROWS]
-    ]  # fmt: skip
+    ]
     more = f" (the first {ROWS} of {len(found)} rows)" if len(found) > ROWS else ""
     return tag(
         "div",
         tag(
             "table",
             tag("caption", f"{caption}{more}"),
-            tag("thead", tag("tr", [
-                tag("th", name, class_="n" if kind(column) == "n" else None, scope="col") for column, name in enumerate(head)
-            ])),
+            tag(
+                "thead",
+                tag(
+                    "tr",
+                    [
+                        tag("th", name, class_="n" if kind(column) == "n" else None, scope="col")
+                        for column, name in enumerate(head)
+                    ],
+                ),
+            ),
             tag("tbody", body),
             class_="prose" if stacked else None,
         ),
-        class_="scroll", tabindex="0", role="region", aria_label=caption,
-    )  # fmt: skip
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label=caption,
+    )
 
 
 def folded(name: str, summary: str, *content: Markup) -> Markup:

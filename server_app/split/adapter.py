@@ -29,9 +29,11 @@ class HostedAdapter:
         self._settings, self._device = settings, device
         self.parameters = {name: nn.Parameter(tensor.to(device, copy=True)) for name, tensor in tensors.items()}
         self._optimiser = torch.optim.AdamW(
-            self.parameters.values(), betas=(settings.beta1, settings.beta2), eps=settings.epsilon,
+            self.parameters.values(),
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.epsilon,
             weight_decay=settings.weight_decay,
-        )  # fmt: skip
+        )
 
     def pair(self, layer: str) -> tuple[Tensor, Tensor]:
         """A and B of a layer of the whole model."""

@@ -18,7 +18,7 @@ from server_app.split.adapter import HostedAdapter, initial
 from server_app.split.lora import HostedTrunk
 from server_app.split.round import Round
 from server_app.split.settings import HostSettings
-from server_app.split.vault import COMMITTED, WORKING, Snapshot, Vault
+from server_app.split.snapshots import COMMITTED, WORKING, Snapshot, SnapshotStore
 
 log = logging.getLogger("fellrec.split")
 
@@ -34,22 +34,28 @@ class Client:
 
 
 class Clients:
-    """All clients, restored from the vault."""
+    """All clients, restored from the snapshots."""
 
-    def __init__(self, trunk: HostedTrunk, settings: HostSettings, vault: Vault) -> None:
-        self._trunk, self._settings, self._vault = trunk, settings, vault
+    def __init__(self, trunk: HostedTrunk, settings: HostSettings, snapshots: SnapshotStore) -> None:
+        self._trunk, self._settings, self._snapshots = trunk, settings, snapshots
         self._clients: dict[str, Client] = {}
-        for name, committed, working in vault.load():
+        for name, committed, working in snapshots.load():
             client = Client(self._restored(committed), committed.facts["version"], committed.facts["last"])
             self._clients[name] = client
             # a working copy of an older version outlived its commit by a crash
             if working is not None and working.facts["version"] == client.version:
                 facts = working.facts
                 client.open = Round(
-                    facts["round"], client.version, self._restored(working), facts["learning_rate"],
-                    settings.limits.micro_batches, step=facts["step"], number=facts["stepped"], durable=facts["step"],
+                    facts["round"],
+                    client.version,
+                    self._restored(working),
+                    facts["learning_rate"],
+                    settings.limits.micro_batches,
+                    step=facts["step"],
+                    number=facts["stepped"],
+                    durable=facts["step"],
                     stepped=facts["stepped"],
-                )  # fmt: skip
+                )
                 log.info("client %s: round %d goes on after step %d", name, client.open.round, client.open.step)
 
     def names(self) -> list[str]:
@@ -69,7 +75,7 @@ class Clients:
             self._clients[name] = client
         adapter = client.committed.fresh() if fresh_optimiser else client.committed.copy()
         opened = Round(number, client.version, adapter, learning_rate, self._settings.limits.micro_batches)
-        self._vault.save(name, WORKING, _working(opened))
+        self._snapshots.save(name, WORKING, _working(opened))
         client.open = opened
         return client.version
 
@@ -96,10 +102,10 @@ class Clients:
             raise SplitError(f"the hosted adapter of client {name!r} {fault}", "roll the round back")
         closed, client.open = client.open, None
         closed.forget()
-        self._vault.settle(name, written=False)
+        self._snapshots.settle(name, written=False)
         client.committed, client.version, client.last = closed.adapter, client.version + 1, number
         self._save_committed(name, client)
-        self._vault.drop_working(name)
+        self._snapshots.drop_working(name)
         log.info("client %s: round %d committed after %d steps", name, number, closed.step)
         return client.version
 
@@ -113,8 +119,8 @@ class Clients:
             return False
         closed, client.open = client.open, None
         closed.forget()
-        self._vault.settle(name, written=False)
-        self._vault.drop_working(name)
+        self._snapshots.settle(name, written=False)
+        self._snapshots.drop_working(name)
         log.info("client %s: round %d rolled back after %d steps", name, closed.round, closed.step)
         return True
 
@@ -172,14 +178,14 @@ class Clients:
         def done() -> None:
             open_round.durable = max(open_round.durable, step)
 
-        self._vault.save_soon(name, _working(open_round), done)
+        self._snapshots.save_soon(name, _working(open_round), done)
         if step - open_round.durable >= self._settings.unsaved_steps:
-            self._vault.settle(name, written=True)
+            self._snapshots.settle(name, written=True)
 
     def snapshot(self) -> None:
         """Returns once everything is on the disk."""
         for name in self._clients:
-            self._vault.settle(name, written=True)
+            self._snapshots.settle(name, written=True)
 
     def leave(self, session: Hashable) -> None:
         """A session has ended: if it trained, everything of its current step goes."""
@@ -198,12 +204,15 @@ class Clients:
 
     def _save_committed(self, name: str, client: Client) -> None:
         facts = {"version": client.version, "last": client.last}
-        self._vault.save(name, COMMITTED, Snapshot(client.committed.state(), facts))
+        self._snapshots.save(name, COMMITTED, Snapshot(client.committed.state(), facts))
 
 
 def _working(open_round: Round) -> Snapshot:
     facts = {
-        "round": open_round.round, "version": open_round.version, "learning_rate": open_round.learning_rate,
-        "step": open_round.step, "stepped": open_round.stepped,
-    }  # fmt: skip
+        "round": open_round.round,
+        "version": open_round.version,
+        "learning_rate": open_round.learning_rate,
+        "step": open_round.step,
+        "stepped": open_round.stepped,
+    }
     return Snapshot(open_round.adapter.state(), facts)

@@ -14,9 +14,7 @@ from torch import nn
 from common.pb import split_pb2 as pb
 from common.wire import Rows
 
-FACTORS = {
-    pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1, pb.OP_PREFILL: 1, pb.OP_DECODE: 1
-}  # fmt: skip
+FACTORS = {pb.OP_STEP: 0, pb.OP_INFER: 1, pb.OP_BACKWARD: 2, pb.OP_FORWARD: 1, pb.OP_PREFILL: 1, pb.OP_DECODE: 1}
 """Passes that an operation is worth; a backward looks at every weight twice."""
 
 SOFTMAX = 32
@@ -60,9 +58,12 @@ class Cost:
         multiple = max(1, window)
         # a row is padded to a whole window, which is not read
         return cls(
-            config.num_hidden_layers * each / weights, REQUEST // weights, window, multiple,
+            config.num_hidden_layers * each / weights,
+            REQUEST // weights,
+            window,
+            multiple,
             -(-positions // multiple) * multiple,
-        )  # fmt: skip
+        )
 
     def charge(self, rows: Rows, past: int = 0) -> int:
         """Cells of one pass over ``rows``, behind ``past`` columns that are held already, with attention's."""

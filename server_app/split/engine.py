@@ -61,9 +61,15 @@ class Engine:
     """
 
     def __init__(
-        self, trunk: HostedTrunk, clients: Clients, memory: HeldMemory, metrics: Metrics, settings: HostSettings,
-        active: Callable[[], int], lines: LogLines,
-    ) -> None:  # fmt: skip
+        self,
+        trunk: HostedTrunk,
+        clients: Clients,
+        memory: HeldMemory,
+        metrics: Metrics,
+        settings: HostSettings,
+        active: Callable[[], int],
+        lines: LogLines,
+    ) -> None:
         self.cost, self.speed = Cost.of(trunk.module), Speed()
         self._lines = lines
         self._trunk, self._clients, self._memory, self._metrics = trunk, clients, memory, metrics

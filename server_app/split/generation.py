@@ -155,9 +155,10 @@ class Sequences:
             raise Refused(f"the adapter of sequence {asked.id!r} has changed", hint, "FAILED_PRECONDITION")
         if asked.past + asked.dropped != known.columns:
             raise Refused(
-                f"past is {asked.past!r} with {asked.dropped!r} dropped, {known.columns!r} columns are held", hint,
+                f"past is {asked.past!r} with {asked.dropped!r} dropped, {known.columns!r} columns are held",
+                hint,
                 "FAILED_PRECONDITION",
-            )  # fmt: skip
+            )
         if not asked.order and work.layout.count != known.rows:
             raise Refused(f"{work.layout.count!r} rows follow {known.rows!r}", hint, "FAILED_PRECONDITION")
         if asked.order and max(asked.order) >= known.rows:

@@ -30,8 +30,8 @@ from server_app.split.rate import Rate
 from server_app.split.refusals import Refusals
 from server_app.split.session import TICK, Session
 from server_app.split.settings import HostSettings, TlsFiles
+from server_app.split.snapshots import SnapshotStore
 from server_app.split.tokens import Claims, Mint
-from server_app.split.vault import Vault
 
 log = logging.getLogger("fellrec.split")
 SPARE_THREADS = 16
@@ -57,9 +57,13 @@ class SplitHost:
     """
 
     def __init__(
-        self, trunk: nn.Module, settings: HostSettings, state_dir: Path, tls: TlsFiles | None = None,
+        self,
+        trunk: nn.Module,
+        settings: HostSettings,
+        state_dir: Path,
+        tls: TlsFiles | None = None,
         whole_name: Callable[[str], str] = str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if tls is None and settings.address not in LOOPBACK:
             raise ConfigError(
                 f"'address' = {settings.address!r} without TLS", "give a certificate, or listen on 127.0.0.1"
@@ -72,10 +76,17 @@ class SplitHost:
         self._memory = HeldMemory(limits.held_bytes, limits.per_client(cell_bytes), limits.per_kind(cell_bytes))
         self._lines = LogLines()
         self._mint = Mint(settings.run, state_dir)
-        identity = {"digest": settings.digest, "config": settings.config, "k": settings.k, "m": settings.m,
-                    "rank": settings.lora.rank, "alpha": settings.lora.alpha, "layers": sorted(self._hosted.shapes)}  # fmt: skip
-        self._vault = Vault(state_dir, identity)
-        self._clients = Clients(self._hosted, settings, self._vault)
+        identity = {
+            "digest": settings.digest,
+            "config": settings.config,
+            "k": settings.k,
+            "m": settings.m,
+            "rank": settings.lora.rank,
+            "alpha": settings.lora.alpha,
+            "layers": sorted(self._hosted.shapes),
+        }
+        self._snapshots = SnapshotStore(state_dir, identity)
+        self._clients = Clients(self._hosted, settings, self._snapshots)
         self._engine = Engine(
             self._hosted, self._clients, self._memory, self._metrics, settings, self._active, self._lines
         )
@@ -155,7 +166,7 @@ class SplitHost:
             self._server.stop(grace).wait()
         self._engine.call(self._clients.snapshot)
         self._engine.stop()
-        self._vault.close()
+        self._snapshots.close()
         log.info("stopped")
 
     def abandon(self) -> None:
@@ -166,7 +177,7 @@ class SplitHost:
         if self._server is not None:
             self._server.stop(None).wait()
         self._engine.stop()
-        self._vault.close()
+        self._snapshots.close()
 
     def mint(self, client: str, ttl_s: float, training: bool = True, owner: str = "") -> str:
         """A token for ``client``, good for ``ttl_s`` seconds at most and until its round ends.
@@ -259,9 +270,18 @@ class SplitHost:
             if self._tls is not None and self._tls.client_ca is not None:
                 _check_owner(claims, context)
             session = Session(
-                claims, self._settings, self._hosted.dtype, self._engine, self._clients, self._mint, self._memory,
-                self._rate, self._metrics, context.cancel, self._lines,
-            )  # fmt: skip
+                claims,
+                self._settings,
+                self._hosted.dtype,
+                self._engine,
+                self._clients,
+                self._mint,
+                self._memory,
+                self._rate,
+                self._metrics,
+                context.cancel,
+                self._lines,
+            )
             self._enter(session)
             if not context.add_callback(session.close):
                 return
@@ -294,8 +314,9 @@ class SplitHost:
                 if count >= (limit := getattr(limits, name)):
                     raise Refused(
                         f"{count!r} sessions are open: 'split.limits.{name.replace('_', '-')}' = {limit!r}",
-                        "close one first, or raise it", "RESOURCE_EXHAUSTED",
-                    )  # fmt: skip
+                        "close one first, or raise it",
+                        "RESOURCE_EXHAUSTED",
+                    )
             self._sessions.append(session)
 
     def _end(self, client: str) -> None:
@@ -349,5 +370,6 @@ def _check_owner(claims: Claims, context: grpc.ServicerContext) -> None:
     if names != [claims.owner]:
         raise Refused(
             f"the token is {claims.owner!r}'s, the certificate is for {names!r}",
-            "make the certificate's common name the client's name", "PERMISSION_DENIED",
-        )  # fmt: skip
+            "make the certificate's common name the client's name",
+            "PERMISSION_DENIED",
+        )

@@ -10,9 +10,13 @@ from server_app.split.cost import Cost
 from server_app.split.settings import HostSettings, Limits
 
 TENSORS = {
-    pb.OP_INFER: (1,), pb.OP_FORWARD: (1,), pb.OP_BACKWARD: (1, 2), pb.OP_STEP: (0,), pb.OP_PREFILL: (1,),
+    pb.OP_INFER: (1,),
+    pb.OP_FORWARD: (1,),
+    pb.OP_BACKWARD: (1, 2),
+    pb.OP_STEP: (0,),
+    pb.OP_PREFILL: (1,),
     pb.OP_DECODE: (1,),
-}  # fmt: skip
+}
 REMEDIES = {
     "protocol": "install the same version of fellrec",
     "digest": "the base weights differ: give both sides the same model",
@@ -29,8 +33,14 @@ def check_hello(hello: pb.Hello, settings: HostSettings) -> Codec:
     ------
     Refused : FAILED_PRECONDITION for another protocol or model, INVALID_ARGUMENT for a codec that is not allowed.
     """
-    ours = {"protocol": PROTOCOL, "digest": settings.digest, "config": settings.config, "k": settings.k,
-            "m": settings.m, "hidden_size": settings.hidden_size}  # fmt: skip
+    ours = {
+        "protocol": PROTOCOL,
+        "digest": settings.digest,
+        "config": settings.config,
+        "k": settings.k,
+        "m": settings.m,
+        "hidden_size": settings.hidden_size,
+    }
     for name, expected in ours.items():
         if (found := getattr(hello, name)) != expected:
             hint = REMEDIES.get(name, "give both sides the same model and cut")
@@ -71,8 +81,9 @@ def check_request(
             raise Refused(
                 f"a step names {len(request.micros)!r} micro-batches, more than 'split.limits.micro-batches' ="
                 f" {limits.micro_batches!r}",
-                "send larger ones, or raise it", "RESOURCE_EXHAUSTED",
-            )  # fmt: skip
+                "send larger ones, or raise it",
+                "RESOURCE_EXHAUSTED",
+            )
         return None
     if request.op in TRAINING and len(request.micros) != 1:
         raise Refused(f"{name} names {len(request.micros)!r} micro-batches, expected 1")
@@ -91,8 +102,9 @@ def _check_training(rows: pb.Rows, most: int) -> None:
     if rows.width * len(rows.starts) > most:
         raise Refused(
             f"{len(rows.starts)!r} rows of width {rows.width!r} are more than 'split.limits.training-tokens' = {most!r}",
-            "take smaller micro-batches, or raise it", "RESOURCE_EXHAUSTED",
-        )  # fmt: skip
+            "take smaller micro-batches, or raise it",
+            "RESOURCE_EXHAUSTED",
+        )
 
 
 def _check_width(rows: Rows, past: int, limits: Limits, cost: Cost) -> None:
@@ -129,8 +141,9 @@ def _check_sequence(request: pb.Request, rows: Rows, max_tokens: int) -> None:
         raise Refused(
             f"{rows.count!r} rows of {past!r} and {rows.width!r} columns are more than 'split.limits.tokens' ="
             f" {max_tokens!r}",
-            "generate fewer rows at once, or raise it", "RESOURCE_EXHAUSTED",
-        )  # fmt: skip
+            "generate fewer rows at once, or raise it",
+            "RESOURCE_EXHAUSTED",
+        )
     if asked.order and len(asked.order) != rows.count:
         raise Refused(f"order has {len(asked.order)!r} entries for {rows.count!r} rows")
     if len(asked.starts) != (rows.count if rows.masked else 0):

@@ -143,9 +143,13 @@ class HostedTrunk:
             raise ConfigError(f"lora targets {lora.targets!r} name no hosted layer", "name linear layers of this model")
 
     def __call__(
-        self, segments: Sequence[Segment], hidden: Tensor, mask: Tensor | None, positions: Tensor | None,
+        self,
+        segments: Sequence[Segment],
+        hidden: Tensor,
+        mask: Tensor | None,
+        positions: Tensor | None,
         cache: DynamicCache | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """One pass; the segments lie in the batch one behind the other. Without any, the base model's own.
 
         Parameters

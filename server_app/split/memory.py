@@ -22,9 +22,12 @@ class Kind(StrEnum):
 
 
 SETTINGS = {
-    Kind.MESSAGE: "message-bytes", Kind.REPLY: "reply-bytes", Kind.GRAPH: "graph-bytes", Kind.INPUT: "input-bytes",
+    Kind.MESSAGE: "message-bytes",
+    Kind.REPLY: "reply-bytes",
+    Kind.GRAPH: "graph-bytes",
+    Kind.INPUT: "input-bytes",
     Kind.CACHE: "cache-bytes",
-}  # fmt: skip
+}
 """Which of ``split.limits`` bounds a kind for one client; ``held-bytes`` bounds them all."""
 
 
@@ -86,8 +89,9 @@ class HeldMemory:
                 name, limit, held = passed
                 raise Refused(
                     f"no room for {nbytes!r} bytes of {kind}s, {held!r} are held: 'split.limits.{name}' = {limit!r}",
-                    "send smaller micro-batches, or raise it", "RESOURCE_EXHAUSTED",
-                )  # fmt: skip
+                    "send smaller micro-batches, or raise it",
+                    "RESOURCE_EXHAUSTED",
+                )
             self._add(owner, kind, nbytes)
         return Held(self, owner, kind, nbytes)
 

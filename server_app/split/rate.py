@@ -43,7 +43,8 @@ class Rate:
             if wait > patience:
                 raise Refused(
                     f"more than {self._per_second!r} tokens per second: {cells!r} more must wait for {wait:.1f} s",
-                    "send less, or raise 'split.tokens-per-second'", "RESOURCE_EXHAUSTED",
-                )  # fmt: skip
+                    "send less, or raise 'split.tokens-per-second'",
+                    "RESOURCE_EXHAUSTED",
+                )
             self._buckets[client] = left, now
         return wait

@@ -175,8 +175,9 @@ class Round:
             if len(self.micros) >= self.max_micros:
                 raise Refused(
                     f"a step has more than 'split.limits.micro-batches' = {self.max_micros!r}",
-                    "send larger ones, or raise it", "RESOURCE_EXHAUSTED",
-                )  # fmt: skip
+                    "send larger ones, or raise it",
+                    "RESOURCE_EXHAUSTED",
+                )
             return
         forward = request.number if request.op == pb.OP_FORWARD else named.forward
         if known.forward > forward or (request.op == pb.OP_BACKWARD and known.backward > request.number):

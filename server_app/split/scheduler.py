@@ -20,9 +20,7 @@ from server_app.split.cost import FACTORS
 from server_app.split.micro import HeldGraph
 from server_app.split.work import Work
 
-ORDER = {
-    pb.OP_STEP: 0, pb.OP_DECODE: 1, pb.OP_PREFILL: 2, pb.OP_INFER: 2, pb.OP_BACKWARD: 3, pb.OP_FORWARD: 4
-}  # fmt: skip
+ORDER = {pb.OP_STEP: 0, pb.OP_DECODE: 1, pb.OP_PREFILL: 2, pb.OP_INFER: 2, pb.OP_BACKWARD: 3, pb.OP_FORWARD: 4}
 ALONE = (pb.OP_STEP, pb.OP_PREFILL, pb.OP_DECODE)
 """Share no pass."""
 

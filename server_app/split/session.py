@@ -26,7 +26,7 @@ from common.wire import (
     encode,
     frames,
     parse,
-)  # fmt: skip
+)
 from server_app.split.answer import Answer
 from server_app.split.clients import Clients
 from server_app.split.cost import FACTORS
@@ -61,9 +61,19 @@ class Session:
     """
 
     def __init__(
-        self, claims: Claims, settings: HostSettings, dtype: torch.dtype, engine: Engine, clients: Clients, mint: Mint,
-        memory: HeldMemory, rate: Rate, metrics: Metrics, cut: Callable[[], object], lines: LogLines,
-    ) -> None:  # fmt: skip
+        self,
+        claims: Claims,
+        settings: HostSettings,
+        dtype: torch.dtype,
+        engine: Engine,
+        clients: Clients,
+        mint: Mint,
+        memory: HeldMemory,
+        rate: Rate,
+        metrics: Metrics,
+        cut: Callable[[], object],
+        lines: LogLines,
+    ) -> None:
         self.client, self.owner = claims.client, claims.owner
         self._cut, self._lines = cut, lines
         self._claims, self._settings, self._dtype = claims, settings, dtype
@@ -90,9 +100,13 @@ class Session:
     def answer(self, work: Work, answer: Answer, version: int, step: int, durable: int) -> None:
         """Called by the compute thread."""
         reply = pb.Reply(
-            number=work.request.number, status=answer.status, message=answer.message, version=version, step=step,
+            number=work.request.number,
+            status=answer.status,
+            message=answer.message,
+            version=version,
+            step=step,
             durable=durable,
-        )  # fmt: skip
+        )
         share = None
         if answer.tensor is not None and not self.gone:
             try:
@@ -302,8 +316,9 @@ class Session:
         if since is not None and time.monotonic() - since > limit:
             raise Refused(
                 f"a message did not arrive within 'split.limits.payload-seconds' = {limit!r}",
-                "send smaller micro-batches, or raise it", "DEADLINE_EXCEEDED",
-            )  # fmt: skip
+                "send smaller micro-batches, or raise it",
+                "DEADLINE_EXCEEDED",
+            )
 
     def _empty_outbox(self) -> None:
         while True:

@@ -14,9 +14,15 @@ from common.wire import HEADER_BYTES, Codec
 from server_app.split.memory import Kind
 
 MAY_BE_0 = (
-    "graph_bytes", "input_bytes", "tokens_per_second", "width", "training_tokens", "message_bytes", "reply_bytes",
+    "graph_bytes",
+    "input_bytes",
+    "tokens_per_second",
+    "width",
+    "training_tokens",
+    "message_bytes",
+    "reply_bytes",
     "all_reply_bytes",
-)  # fmt: skip
+)
 """Limits for which 0 means something: nothing is held, no limit, or what the others call for."""
 
 MESSAGES, REPLIES, OWNERS = 8, 4, 8
@@ -103,9 +109,12 @@ class Limits:
         """Bytes of each kind for one client, where a cell takes so many."""
         largest = self.tokens * cell_bytes
         return {
-            Kind.GRAPH: self.graph_bytes, Kind.INPUT: self.input_bytes, Kind.CACHE: self.cache_bytes,
-            Kind.MESSAGE: self.message_bytes or MESSAGES * largest, Kind.REPLY: self.reply_bytes or REPLIES * largest,
-        }  # fmt: skip
+            Kind.GRAPH: self.graph_bytes,
+            Kind.INPUT: self.input_bytes,
+            Kind.CACHE: self.cache_bytes,
+            Kind.MESSAGE: self.message_bytes or MESSAGES * largest,
+            Kind.REPLY: self.reply_bytes or REPLIES * largest,
+        }
 
     def per_kind(self, cell_bytes: int) -> dict[Kind, int]:
         """Bytes of a kind for all clients together, where it has a limit of its own."""

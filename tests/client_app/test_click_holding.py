@@ -10,7 +10,7 @@ from common.config import from_flat
 from common.data.click_folder import save_clicks
 from common.data.split import Part
 from common.errors import ConfigError, MessageError, ModelError
-from common.recommenders.click_build import click_run
+from common.recommenders.click.run import click_run
 from tests.clicks import USERS, click_settings, tiny_log
 
 

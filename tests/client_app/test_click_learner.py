@@ -14,15 +14,15 @@ from torch.func import functional_call
 from client_app.click_holding import ClickHolding
 from client_app.click_learner import BETAS, ClickLearner
 from client_app.memory import Memory
-from common.click_counts import STEPS
-from common.click_metrics import click_metrics
 from common.config import from_flat
 from common.data.split import Part
 from common.errors import MessageError
+from common.evaluation.click_counts import STEPS
+from common.evaluation.clicks import click_metrics
 from common.messages import ClientFacts, SetFacts, Task
-from common.recommenders.click import click_loss
-from common.recommenders.click_base import item_codes, user_codes
-from common.recommenders.click_build import click_run
+from common.recommenders.click.model import click_loss
+from common.recommenders.click.run import click_run
+from common.recommenders.click.warm_start import item_codes, user_codes
 from common.recommenders.federated import federated_model
 from common.scopes import Scope
 from server_app.members import Member
@@ -49,10 +49,16 @@ def learner(home: Path, **overrides: object) -> tuple:
     ]
     n, personal = len(members), model.of(Scope.PERSONAL)
     task = Task(
-        "app", "run", 1, holding.names, state.shared, *state.rows_for(members),
+        "app",
+        "run",
+        1,
+        holding.names,
+        state.shared,
+        *state.rows_for(members),
         {name: tensor.expand(n, *tensor.shape).clone() for name, tensor in personal.items()},
-        paces=tuple(1.0 + 0.1 * place for place in range(n)) if personal else (1.0,) * n, contributed=(0,) * n,
-    )  # fmt: skip
+        paces=tuple(1.0 + 0.1 * place for place in range(n)) if personal else (1.0,) * n,
+        contributed=(0,) * n,
+    )
     memories = [Memory(home / "kept" / name) for name in holding.names]
     return config, ClickLearner(click, holding, task, memories, config)
 

@@ -18,7 +18,7 @@ from client_app.trunk import RemoteTrunk
 from common.cut import Cut, client_side
 from common.cut.hosted_cache import adopt
 from common.errors import SplitError
-from common.recommenders.beam_cache import for_beams
+from common.recommenders.generative.beam_cache import for_beams
 from common.wire import Codec
 from server_app.split.host import SplitHost
 from server_app.split.settings import Limits
@@ -98,8 +98,11 @@ def test_prompts_are_read_once_for_all_beams(serve, folder: Path, whole) -> None
     host, address = serve()
     inputs = batch(6, left=True)
     mask = inputs["attention_mask"]
-    start = {"input_ids": inputs["input_ids"][:, :-1], "attention_mask": mask[:, :-1],
-             "position_ids": (mask.cumsum(1) - 1).clamp(min=0)[:, :-1]}  # fmt: skip
+    start = {
+        "input_ids": inputs["input_ids"][:, :-1],
+        "attention_mask": mask[:, :-1],
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0)[:, :-1],
+    }
     with link_to(host, address) as link, torch.no_grad():
         client = client_of(folder, link)
         cache = for_beams(client.base_model(**start, use_cache=True).past_key_values, 4, 10)

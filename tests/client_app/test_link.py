@@ -25,10 +25,16 @@ SETTINGS = link_settings("bert", CUT)
 HASTY = link_settings("bert", CUT, attempts=3, first_wait=0.001, reply_seconds=5.0)
 
 
-@pytest.mark.parametrize(("changes", "match"), [
-    ({"digest": "other"}, "digest is 'other', the service has 'bert'"), ({"k": 2}, "k is 2"), ({"m": 0}, "m is 0"),
-    ({"hidden_size": 64}, "hidden_size is 64"), ({"codec": Codec.INT8}, "'int8' is not allowed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"digest": "other"}, "digest is 'other', the service has 'bert'"),
+        ({"k": 2}, "k is 2"),
+        ({"m": 0}, "m is 0"),
+        ({"hidden_size": 64}, "hidden_size is 64"),
+        ({"codec": Codec.INT8}, "'int8' is not allowed"),
+    ],
+)
 def test_another_model_or_cut_is_refused_with_the_reason(make_host, changes: dict, match: str) -> None:  # noqa: F811
     host = make_host(codecs=(Codec.FP32,))
     address = host.start()

@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 
 from client_app.ranking import judge, likelihoods, rank, summary
 from common.data.split import Cases
-from common.metrics import METRICS, RankingMetrics
-from common.recommenders.encoder import EncoderRecommender
+from common.evaluation.rankings import METRICS, RankingMetrics
+from common.recommenders.encoder.recommender import EncoderRecommender
 
 SCORES = np.random.default_rng(0).normal(size=(3, 5))
 CASES = Cases(np.arange(3), [np.array([0])] * 3, [np.array([1]), np.array([2, 4]), np.array([3])], [np.array([0])] * 3)

@@ -14,7 +14,7 @@ from client_app.training import Learned, train
 from common.config import RunConfig, from_flat
 from common.errors import ModelError
 from common.recommenders.build import build
-from common.recommenders.encoder import EncoderRecommender
+from common.recommenders.encoder.recommender import EncoderRecommender
 from common.recommenders.state import load_trained, trained_state
 from tests.federation import tiny_settings
 

@@ -16,9 +16,15 @@ from tests.common.cut.tiny import PUBLISHED_DROPOUT, tiny_config
 from tests.federation import tiny_model
 
 SHAPE = {
-    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
 OTHERS = {
     "distilbert": {"dim": 16, "n_heads": 2, "n_layers": 2, "hidden_dim": 32},
     "mpnet": {},
@@ -31,10 +37,14 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("config", [
-    *(tiny_config(family, **dropout) for family, dropout in PUBLISHED_DROPOUT.items()),
-    *(AutoConfig.for_model(kind, **SHAPE | changes) for kind, changes in OTHERS.items()),
-], ids=lambda config: config.model_type)  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(tiny_config(family, **dropout) for family, dropout in PUBLISHED_DROPOUT.items()),
+        *(AutoConfig.for_model(kind, **SHAPE | changes) for kind, changes in OTHERS.items()),
+    ],
+    ids=lambda config: config.model_type,
+)
 def test_training_mode_draws_nothing(config: PreTrainedConfig) -> None:
     torch.manual_seed(0)
     model = AutoModel.from_config(config)

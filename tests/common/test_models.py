@@ -164,9 +164,15 @@ def test_positions_that_transformers_passes_over_are_refused(folder: Path, kind:
 
 
 SMALL = {
-    "vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": 40, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+    "pad_token_id": 0,
+}
 
 
 def causal_model(kind: str, folder: Path, **changes: object) -> Path:
@@ -177,10 +183,13 @@ def causal_model(kind: str, folder: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("bert", {}), ("roberta", {}), ("electra", {"embedding_size": 16}), ("camembert", {}),
+        ("bert", {}),
+        ("roberta", {}),
+        ("electra", {"embedding_size": 16}),
+        ("camembert", {}),
         ("gemma", {"use_bidirectional_attention": True, "head_dim": 8}),
     ],
-)  # fmt: skip
+)
 def test_a_model_that_reads_ahead_cannot_write(kind: str, changes: dict, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="attends in both directions"):
         load_causal(causal_model(kind, tmp_path, **changes))
@@ -189,9 +198,14 @@ def test_a_model_that_reads_ahead_cannot_write(kind: str, changes: dict, tmp_pat
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("bert", {"is_decoder": True}), ("llama", {}), ("gpt2", {}), ("gpt_neox", {}), ("mistral", {}),
-        ("gemma", {"head_dim": 8}), ("opt", {"ffn_dim": 32, "word_embed_proj_dim": 16}),
+        ("bert", {"is_decoder": True}),
+        ("llama", {}),
+        ("gpt2", {}),
+        ("gpt_neox", {}),
+        ("mistral", {}),
+        ("gemma", {"head_dim": 8}),
+        ("opt", {"ffn_dim": 32, "word_embed_proj_dim": 16}),
     ],
-)  # fmt: skip
+)
 def test_a_model_that_reads_back_only_is_taken(kind: str, changes: dict, tmp_path: Path) -> None:
     assert load_causal(causal_model(kind, tmp_path, **changes)).config.model_type == kind

@@ -7,7 +7,7 @@ import pytest
 
 from common.config import from_flat
 from common.errors import ConfigError
-from common.recommenders.click import ITEM_ID, ClickModel, ClickShape
+from common.recommenders.click.model import ITEM_ID, ClickModel, ClickShape
 from common.scopes import SCOPES, Owner, Scope, scopes_of
 
 PLAIN = ClickModel(ClickShape({"age": 3}, {"colour": 3, ITEM_ID: 9}), seed=0)

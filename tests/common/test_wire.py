@@ -27,7 +27,7 @@ from common.wire import (
     encode,
     frames,
     parse,
-)  # fmt: skip
+)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -93,10 +93,22 @@ def test_what_bf16_cannot_hold_is_not_sent() -> None:
         encode(torch.full((1, 2), torch.finfo(torch.float32).max), Codec.BF16)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("shape", [4]), ("shape", [4, 8, 1]), ("shape", [4, 9]), ("shape", [0, 8]), ("dtype", pb.DTYPE_FLOAT16),
-    ("dtype", 0), ("dtype", 99), ("codec", pb.CODEC_BF16), ("codec", 99), ("nbytes", 127), ("nbytes", 1 << 62),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shape", [4]),
+        ("shape", [4, 8, 1]),
+        ("shape", [4, 9]),
+        ("shape", [0, 8]),
+        ("dtype", pb.DTYPE_FLOAT16),
+        ("dtype", 0),
+        ("dtype", 99),
+        ("codec", pb.CODEC_BF16),
+        ("codec", 99),
+        ("nbytes", 127),
+        ("nbytes", 1 << 62),
+    ],
+)
 def test_an_announced_tensor_is_checked(field: str, value: object) -> None:
     announced = announce(randn(4, 8), Codec.FP32)
     check_tensor(announced, 4, 8, torch.float32, Codec.FP32)
@@ -245,9 +257,15 @@ def test_joined_rows_keep_every_token_where_it_was(parts: list[tuple[Tensor, Ten
         begin += count
 
 
-@pytest.mark.parametrize(("mask", "match"), [
-    ([[1, 0, 1]], "between"), ([[0, 0, 0]], "no token"), ([[1, 3, 1]], "none of"), ([[1, 1]], "shape"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mask", "match"),
+    [
+        ([[1, 0, 1]], "between"),
+        ([[0, 0, 0]], "no token"),
+        ([[1, 3, 1]], "none of"),
+        ([[1, 1]], "shape"),
+    ],
+)
 def test_masks_that_cannot_travel_are_refused(mask: list[list[int]], match: str) -> None:
     with pytest.raises(SplitError, match=match):
         Rows.of(torch.zeros(1, 3, 2), torch.tensor(mask), None)

@@ -29,10 +29,15 @@ SET = RAW + FILTERS.suffix
 NODES = tuple(f"{SET}-{number}" for number in range(3))
 METRICS_PORT = 9464
 SMALL = {
-    "data.sets": f"{SET}:3", "num-server-rounds": "2", "train.examples": "64", "evaluate.valid-users": "16",
-    "evaluate.test-users": "32", "federation.timeout": "1200.0", "federation.min-clients": "3",
+    "data.sets": f"{SET}:3",
+    "num-server-rounds": "2",
+    "train.examples": "64",
+    "evaluate.valid-users": "16",
+    "evaluate.test-users": "32",
+    "federation.timeout": "1200.0",
+    "federation.min-clients": "3",
     "split.metrics-port": str(METRICS_PORT),
-}  # fmt: skip
+}
 """A run of two short rounds on MovieLens: users and films with 20 ratings or more, so that a round is a minute."""
 
 
@@ -44,19 +49,27 @@ class Federation:
         self.image = os.environ.get("FELLREC_IMAGE") or "fellrec:compose-test"
         places = {"FELLREC_FEDERATION": "federation", "FELLREC_DATA": "data", "FELLREC_RECIPES": "recipes"}
         self._environment = os.environ | {
-            "FELLREC_IMAGE": self.image, "COMPOSE_PROJECT_NAME": PROJECT, "GATEWAY_PORT": "0", "SPLIT_PORT": "0",
+            "FELLREC_IMAGE": self.image,
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "GATEWAY_PORT": "0",
+            "SPLIT_PORT": "0",
             "GRAFANA_PORT": "0",
             **{name: str(folder / place) for name, place in places.items()},
             **{f"NODE_{letter}": name for letter, name in zip("ABC", NODES, strict=True)},
-        }  # fmt: skip
+        }
 
     def docker(self, *words: str, ok: bool = True, seconds: float = 1800.0) -> subprocess.CompletedProcess:
         """Runs ``docker``; FELLREC_COMPOSE_ENGINE may name a file of shell settings that lead to the engine."""
         script = '[ -z "${FELLREC_COMPOSE_ENGINE:-}" ] || . "$FELLREC_COMPOSE_ENGINE"; exec docker "$@"'
         done = subprocess.run(
-            ["bash", "-c", script, "docker", *words], cwd=CHECKOUT / "deploy", env=self._environment, timeout=seconds,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            ["bash", "-c", script, "docker", *words],
+            cwd=CHECKOUT / "deploy",
+            env=self._environment,
+            timeout=seconds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert done.returncode == 0 or not ok, f"docker {' '.join(words)}\n{done.stdout[-6000:]}"
         return done
 
@@ -81,9 +94,19 @@ class Federation:
     def prepare(self, raw: Path) -> None:
         """Makes certificates, the nodes' data and, where none is named, the image; all belongs to the containers' user."""
         self.provision(
-            "--server", "gateway", "--superlink", "gateway:8443", "--split", "serverapp:50051", "--nodes", ",".join(NODES),
-            "--data-path", "/data", "--recipe", "demo",
-        )  # fmt: skip
+            "--server",
+            "gateway",
+            "--superlink",
+            "gateway:8443",
+            "--split",
+            "serverapp:50051",
+            "--nodes",
+            ",".join(NODES),
+            "--data-path",
+            "/data",
+            "--recipe",
+            "demo",
+        )
         prepare(RAW, raw, data_home(str(self.home)), filters=FILTERS)
         clients = all_clients(from_flat({"data.sets": SMALL["data.sets"]}), str(self.home))
         assert tuple(clients) == NODES

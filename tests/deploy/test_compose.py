@@ -138,8 +138,17 @@ def test_a_stranger_at_the_split_service_is_logged_once_with_what_to_do(first: E
 
 
 def test_the_numbers_are_those_of_the_simulation(up: Federation, unbroken: dict) -> None:
-    path = up.recipe("simulated", **{"split.host": "127.0.0.1", "split.advertise": "", "split.certificate": "",
-                                      "split.key": "", "split.client-ca": "", "split.port": "0"})  # fmt: skip
+    path = up.recipe(
+        "simulated",
+        **{
+            "split.host": "127.0.0.1",
+            "split.advertise": "",
+            "split.certificate": "",
+            "split.key": "",
+            "split.client-ca": "",
+            "split.port": "0",
+        },
+    )
     simulated = up.simulate("simulated", path)
     assert unbroken["run"]["mode"] == "deployment" and simulated["run"]["mode"] == "simulation"
     assert unbroken["metrics"] == simulated["metrics"]

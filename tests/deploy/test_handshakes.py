@@ -82,10 +82,14 @@ def listening(tmp_path: Path) -> Iterator[Listening]:
     authority = Authority(tmp_path)
     files = [*authority.pair("service"), authority.path]
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, *map(str, files)], cwd=CHECKOUT, text=True,
+        [sys.executable, "-c", SERVE, *map(str, files)],
+        cwd=CHECKOUT,
+        text=True,
         env={**os.environ, "GRPC_VERBOSITY": level, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     yield Listening(int(process.stdout.readline()), authority, process)
     process.kill()
     process.wait()

@@ -25,9 +25,13 @@ from tests.docs.pages import CHECKOUT
 from tests.docs.standin import simulate
 
 CHEAP = {
-    "num-server-rounds": 1, "train.examples": 8, "train.batch-size": 4, "evaluate.valid-users": 4, "evaluate.test-users": 4,
+    "num-server-rounds": 1,
+    "train.examples": 8,
+    "train.batch-size": 4,
+    "evaluate.valid-users": 4,
+    "evaluate.test-users": 4,
     "generate.beams": 2,
-}  # fmt: skip
+}
 """Settings that every run of a page gets, unless its command sets them."""
 
 STAYS = ("api", "serve", "live")
@@ -64,10 +68,13 @@ class Terminal:
     def __post_init__(self) -> None:
         tools = Path(sys.executable).parent
         self.environment = os.environ | {
-            "HOME": str(self.home), "FELLREC_HOME": str(self.home / ".fellrec"), "PYTHONUNBUFFERED": "1", "COLUMNS": "300",
+            "HOME": str(self.home),
+            "FELLREC_HOME": str(self.home / ".fellrec"),
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "300",
             "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
             **({"PYTHONPATH": str(self.code)} if self.code else {}),
-        }  # fmt: skip
+        }
 
     def type(self, line: str) -> None:
         """Runs one command; raises AssertionError where it fails. What it printed is in ``output``."""
@@ -200,9 +207,13 @@ class Terminal:
 
     def _stay(self, words: list[str]) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from fellrec.cli import main; main()", *words], cwd=self.folder, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", "from fellrec.cli import main; main()", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         self._staying.append(process)
         self.output = ""
         assert process.stdout

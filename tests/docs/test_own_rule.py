@@ -23,8 +23,11 @@ def adapters(copy: Path, folder: Path, strategy: str, options: str) -> np.lib.np
     out = folder / "adapters.npz"
     done = subprocess.run(
         [sys.executable, "-m", "tests.docs.own_rule_run", str(folder / "home"), str(out), strategy, options],
-        cwd=copy, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return np.load(out)
 
@@ -63,9 +66,21 @@ def test_a_rule_without_a_matrix_is_one_file_too(copy: Path, tmp_path: Path, sha
 
 def test_the_projects_own_tests_of_rules_take_the_new_ones_in(copy: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/server_app/aggregation/test_rules.py",
-         "-k", "nearest or middle"],
-        cwd=copy, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/server_app/aggregation/test_rules.py",
+            "-k",
+            "nearest or middle",
+        ],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "4 passed" in done.stdout, done.stdout[-500:]

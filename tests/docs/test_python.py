@@ -25,8 +25,10 @@ def test_the_page_runs_as_it_stands(tmp_path: Path) -> None:
         lines += [""] * (part.line - len(lines)) + part.text.splitlines()
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = os.environ | {
-        "FELLREC_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT),
-    }  # fmt: skip
+        "FELLREC_HOME": str(tmp_path / "home"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(CHECKOUT),
+    }
     done = subprocess.run(
         [sys.executable, str(program)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500
     )

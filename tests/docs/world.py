@@ -112,7 +112,11 @@ def _kuaisar(folder: Path) -> None:
 
 
 RAW = {
-    "ml-latest-small": _movielens, "amazon-games": _games, "games": _games, "amazon": _amazon, "microlens": _microlens,
+    "ml-latest-small": _movielens,
+    "amazon-games": _games,
+    "games": _games,
+    "amazon": _amazon,
+    "microlens": _microlens,
     "kuaisar-r": _kuaisar,
-}  # fmt: skip
+}
 """Raw files by the folder below ``downloads/`` that pages name, or mean by DIR."""

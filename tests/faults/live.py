@@ -26,9 +26,13 @@ INJECT = Path(__file__).parent / "inject"
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLIENTS = ("toy-0", "toy-1", "toy-2")
 SMALL = {
-    "split__on": True, "num_server_rounds": 3, "train__examples": 16, "federation__timeout": 240.0,
-    "federation__nodes_timeout": 120.0, "federation__min_clients": 3,
-}  # fmt: skip
+    "split__on": True,
+    "num_server_rounds": 3,
+    "train__examples": 16,
+    "federation__timeout": 240.0,
+    "federation__nodes_timeout": 120.0,
+    "federation__min_clients": 3,
+}
 
 
 @dataclass
@@ -91,9 +95,16 @@ class Live:
             own += f' split-root-certificate="{authority}"'
             safety = ["--root-certificates", str(authority)]
         self._start(
-            client, tool("flower-supernode"), *safety, "--superlink", f"{self.address}:{through or self.port}",
-            "--port", str(free_port()), "--node-config", own,
-        )  # fmt: skip
+            client,
+            tool("flower-supernode"),
+            *safety,
+            "--superlink",
+            f"{self.address}:{through or self.port}",
+            "--port",
+            str(free_port()),
+            "--node-config",
+            own,
+        )
 
     def pid(self, name: str) -> int:
         """Of a process that was started here."""
@@ -130,9 +141,14 @@ class Live:
             words += ["--root-certificates", str(self.certificates / "server" / "superlink" / "ca.crt")]
         command = [sys.executable, "-c", "from fellrec.cli import main; main()", *words, "--set", f"run-name={name}"]
         done = subprocess.run(
-            self._placed("operator", command), cwd=self.folder, env=self._environment("operator"), timeout=seconds, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            self._placed("operator", command),
+            cwd=self.folder,
+            env=self._environment("operator"),
+            timeout=seconds,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         (self.folder / f"{name}.log").write_text(done.stdout)
         assert done.returncode == 0, f"{done.stdout[-4000:]}\n{self.tail('superlink')}"
         return done.stdout
@@ -172,9 +188,13 @@ class Live:
     def _start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.out").open("a") as output:
             self._processes[name] = subprocess.Popen(
-                self._placed(name, command), cwd=self.folder, env=self._environment(name), stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                self._placed(name, command),
+                cwd=self.folder,
+                env=self._environment(name),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _placed(self, name: str, command: Sequence[str]) -> list[str]:
         where = self.namespaces.get(name)
@@ -184,12 +204,18 @@ class Live:
         home = self.folder / f"flwr-{name}"
         home.mkdir(exist_ok=True)
         return os.environ | {
-            "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
-            "FELLREC_HOME": str(self.home), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{INJECT}{os.pathsep}{CHECKOUT}",
-            "FELLREC_FAULT_PLANS": str(self._plans), "FELLREC_FAULT_CLOCK": str(self.clocks.get(name, 0)),
+            "FLWR_HOME": str(home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+            "FELLREC_HOME": str(self.home),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": f"{INJECT}{os.pathsep}{CHECKOUT}",
+            "FELLREC_FAULT_PLANS": str(self._plans),
+            "FELLREC_FAULT_CLOCK": str(self.clocks.get(name, 0)),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }  # fmt: skip
+        }
 
 
 @contextmanager

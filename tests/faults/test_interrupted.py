@@ -30,16 +30,24 @@ STARTING = {
 """What shows that a phase has begun: a word, an event, or a process."""
 RUNNING = {"training": '"round_started"', "between rounds": '"round_ended"', "measuring": '"measuring"'}
 SHORT = {
-    "train.examples": 8, "evaluate.valid-users": 4, "evaluate.test-users": 4, "num-server-rounds": 1, "train.batch-size": 4,
-}  # fmt: skip
+    "train.examples": 8,
+    "evaluate.valid-users": 4,
+    "evaluate.test-users": 4,
+    "num-server-rounds": 1,
+    "train.batch-size": 4,
+}
 CASES = [
     *((command, phase, signal.SIGINT) for command in ("run", "compare", "demo") for phase in STARTING),
     *((command, phase, signal.SIGINT) for command in ("run", "compare", "demo") for phase in RUNNING),
     ("demo", "recommending", signal.SIGINT),
     *(("run", phase, sign) for sign in (signal.SIGTERM, signal.SIGKILL) for phase in STARTING | RUNNING),
     *(("compare", "training", sign) for sign in (signal.SIGTERM, signal.SIGKILL)),
-    *(("serve", phase, sign) for phase in ("loading", "serving") for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)),
-]  # fmt: skip
+    *(
+        ("serve", phase, sign)
+        for phase in ("loading", "serving")
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    ),
+]
 SIGNS = STARTING | RUNNING | {"recommending": "all   ", "loading": "", "serving": "serving run one"}
 
 
@@ -76,9 +84,15 @@ def test_nothing_is_left(fellrec_home: Path, what: str, phase: str, sign: signal
         status = command.interrupt(sign)
     finally:
         command.end()
-    table.append({
-        "command": what, "phase": phase, "signal": sign.name, "status": status, "seconds": round(time.monotonic() - began, 1),
-    })  # fmt: skip
+    table.append(
+        {
+            "command": what,
+            "phase": phase,
+            "signal": sign.name,
+            "status": status,
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    )
     assert "Traceback" not in command.said and "[FR999]" not in command.said
     if what == "serve":
         # before it knows what it will serve it is interrupted as any command is

@@ -77,11 +77,15 @@ def rows(here: Live, name: str, target: str, seconds: float) -> list[dict]:
     begun = Counter(event["round"] for event in events if event["event"] == "round_started")
     return [
         {
-            "target": target, "phase": phase, "round": number, "rounds_done_again": begun[number] - 1,
-            "clients_ok": record[number - 1]["clients_ok"], "run_seconds": round(seconds, 1),
+            "target": target,
+            "phase": phase,
+            "round": number,
+            "rounds_done_again": begun[number] - 1,
+            "clients_ok": record[number - 1]["clients_ok"],
+            "run_seconds": round(seconds, 1),
         }
         for number, phase in FAULTS
-    ]  # fmt: skip
+    ]
 
 
 def submitted(here: Live, name: str) -> int:
@@ -130,7 +134,13 @@ def test_a_client_that_dies_costs_itself_one_round(here: Live, table: list[dict]
     assert not here.to_come and submitted(here, "client") == 1
     found = here.outcome("client").result()
     lost = {(record["round"], client) for record in found["rounds"] for client in record["clients_failed"]}
-    table.append({"target": "client", "lost": sorted(lost), "run_seconds": round(time.monotonic() - began, 1),
-                  "clients_ok": [record["clients_ok"] for record in found["rounds"]]})  # fmt: skip
+    table.append(
+        {
+            "target": "client",
+            "lost": sorted(lost),
+            "run_seconds": round(time.monotonic() - began, 1),
+            "clients_ok": [record["clients_ok"] for record in found["rounds"]],
+        }
+    )
     assert lost <= {(2, "toy-0"), (3, "toy-1"), (4, "toy-2"), (6, "toy-0"), (8, "toy-1")}, lost
     assert found["rounds"][-1]["clients_ok"] == 3 and set(found["metrics"]["clients"]) == set(CLIENTS)

@@ -21,16 +21,24 @@ def test_a_run_ends_over_a_slow_link_and_shows_its_progress(tmp_path: Path, code
         made += ["--nodes", ",".join(CLIENTS)]
         assert CliRunner().invoke(app, made, catch_exceptions=False).exit_code == 0
         here = Live(
-            tmp_path, tmp_path / "home", address=ends.server_address, certificates=tmp_path / "federation",
+            tmp_path,
+            tmp_path / "home",
+            address=ends.server_address,
+            certificates=tmp_path / "federation",
             namespaces=dict.fromkeys(("superlink", "operator", *CLIENTS), ends.server) | {CLIENTS[0]: ends.client},
-        )  # fmt: skip
+        )
         try:
             here.begin()
             tls = tmp_path / "federation" / "server" / "split"
             said = here.run(
-                "slow", num_server_rounds=2, split__codec=codec, split__host=ends.server_address,
-                split__certificate=str(tls / "tls.crt"), split__key=str(tls / "tls.key"), federation__timeout=400.0,
-            )  # fmt: skip
+                "slow",
+                num_server_rounds=2,
+                split__codec=codec,
+                split__host=ends.server_address,
+                split__certificate=str(tls / "tls.crt"),
+                split__key=str(tls / "tls.key"),
+                federation__timeout=400.0,
+            )
         finally:
             here.end()
     found = here.outcome("slow").result()

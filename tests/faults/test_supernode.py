@@ -46,10 +46,23 @@ def federation(tmp_path: Path) -> Iterator[Path]:
         f'[superlink]\ndefault = "f"\n[superlink.f]\naddress = "{address}"\nroot-certificates = "{own}/ca.crt"\n'
     )
     command = [
-        tool("flower-superlink"), "--host", "127.0.0.1", "--port", address.split(":")[1], "--enable-supernode-auth",
-        "--isolation", "process", "--database", str(tmp_path / "state.db"), "--ssl-ca-certfile", str(own / "ca.crt"),
-        "--ssl-certfile", str(own / "tls.crt"), "--ssl-keyfile", str(own / "tls.key"),
-    ]  # fmt: skip
+        tool("flower-superlink"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        address.split(":")[1],
+        "--enable-supernode-auth",
+        "--isolation",
+        "process",
+        "--database",
+        str(tmp_path / "state.db"),
+        "--ssl-ca-certfile",
+        str(own / "ca.crt"),
+        "--ssl-certfile",
+        str(own / "tls.crt"),
+        "--ssl-keyfile",
+        str(own / "tls.key"),
+    ]
     with started(command, tmp_path, "superlink"):
         said(tmp_path, "superlink", "Uvicorn running")
         register = ["sh", str(tmp_path / "f" / "server" / "register.sh"), "f"]
@@ -76,10 +89,14 @@ class started:  # noqa: N801
 
 def environment(folder: Path) -> dict[str, str]:
     return os.environ | {
-        "FLWR_HOME": str(folder), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1",
-        "FELLREC_ISOLATION": "process", "FELLREC_RUNTIME_PORT": str(free_port()),
+        "FLWR_HOME": str(folder),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "PYTHONUNBUFFERED": "1",
+        "FELLREC_ISOLATION": "process",
+        "FELLREC_RUNTIME_PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
+    }
 
 
 def said(folder: Path, name: str, what: str, within: float = SLOW) -> str:

@@ -63,9 +63,12 @@ def client(answers: Answers) -> Iterator[TestClient]:
 def test_a_user_or_a_history_is_answered(client: TestClient) -> None:
     found = client.post("/recommend", json={"user": "u1", "top": 1})
     assert found.status_code == 200 and found.json() == {
-        "client": "shop", "user": "u1", "history": ["b", "a"], "notes": [],
+        "client": "shop",
+        "user": "u1",
+        "history": ["b", "a"],
+        "notes": [],
         "recommended": [{"key": "k", "title": "c", "score": 1.0, "because": ["a"]}],
-    }  # fmt: skip
+    }
     assert client.post("/recommend", json={"history": ["a", "b"]}).json()["user"] == ""
 
 
@@ -89,11 +92,22 @@ def test_localhost_is_a_name_of_it(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"user": "u", "history": ["a"]}, {"user": ""}, {"history": []}, {"history": ["a"] * 201}, {"history": ["a" * 501]},
-        {"user": "u", "top": 0}, {"user": "u", "top": 101}, {"user": "u", "top": "5"}, {"user": 5}, {"user": "u", "x": 1},
-        ["u"], "u", None,
+        {},
+        {"user": "u", "history": ["a"]},
+        {"user": ""},
+        {"history": []},
+        {"history": ["a"] * 201},
+        {"history": ["a" * 501]},
+        {"user": "u", "top": 0},
+        {"user": "u", "top": 101},
+        {"user": "u", "top": "5"},
+        {"user": 5},
+        {"user": "u", "x": 1},
+        ["u"],
+        "u",
+        None,
     ],
-)  # fmt: skip
+)
 def test_a_body_of_another_form_is_refused_with_a_code(client: TestClient, body: object) -> None:
     found = client.post("/recommend", json=body)
     assert found.status_code == 422 and found.json()["error"]["code"] == "FR800"
@@ -102,8 +116,10 @@ def test_a_body_of_another_form_is_refused_with_a_code(client: TestClient, body:
 def test_no_json_and_no_such_path_and_another_method(client: TestClient) -> None:
     for found, status in (
         (client.post("/recommend", content=b"{", headers={"Content-Type": "application/json"}), 422),
-        (client.get("/nowhere"), 404), (client.get("/recommend"), 405), (client.get("/openapi.json"), 404),
-    ):  # fmt: skip
+        (client.get("/nowhere"), 404),
+        (client.get("/recommend"), 405),
+        (client.get("/openapi.json"), 404),
+    ):
         assert found.status_code == status and found.json()["error"]["code"] == "FR800"
 
 
@@ -122,10 +138,12 @@ def test_a_body_over_the_limit_is_refused_said_or_not(client: TestClient) -> Non
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [
-        (DataError("no user 'u'", "the first is 'a'"), 404, "FR200"), (ConfigError("wrong"), 422, "FR100"),
-        (SplitError("out of reach"), 503, "FR700"), (ValueError("secret title"), 500, "FR999"),
+        (DataError("no user 'u'", "the first is 'a'"), 404, "FR200"),
+        (ConfigError("wrong"), 422, "FR100"),
+        (SplitError("out of reach"), 503, "FR700"),
+        (ValueError("secret title"), 500, "FR999"),
     ],
-)  # fmt: skip
+)
 def test_errors_are_json_and_the_unforeseen_tells_no_history(
     client: TestClient, answers: Answers, caplog: pytest.LogCaptureFixture, fault: Exception, status: int, code: str
 ) -> None:

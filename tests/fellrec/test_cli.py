@@ -22,12 +22,15 @@ from tests.federation import federate, tiny_settings
 runner = CliRunner()
 ROW = dict.fromkeys(("recall@10", "recall@20", "ndcg@10", "ndcg@20"), 0.5)
 BASELINES = {"popularity": ROW, "item_knn": ROW}
-RESULT = {"run": {"rounds": 1, "void_rounds": 0},
+RESULT = {
+    "run": {"rounds": 1, "void_rounds": 0},
     "metrics": {
-        "test": ROW, "baselines": BASELINES, "clients": {"toy-0": {"test_users": 3, "baselines": BASELINES, **ROW}},
+        "test": ROW,
+        "baselines": BASELINES,
+        "clients": {"toy-0": {"test_users": 3, "baselines": BASELINES, **ROW}},
     },
     "data": {"generated": True},
-}  # fmt: skip
+}
 
 
 def say(*arguments: str) -> str:

@@ -12,7 +12,7 @@ from common.data.attributes import Attributes
 from common.data.click_division import divide
 from common.data.click_folder import save_clicks
 from common.errors import ConfigError
-from common.recommenders.click_base import ClickBase
+from common.recommenders.click.warm_start import ClickBase
 from fellrec.cli import app
 from fellrec.click_distillation import Distillation, distil, soft_loss
 from fellrec.click_pretraining import ClickPretraining, pretrain_clicks

@@ -42,8 +42,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_variants_run_with_all_seeds_under_names_of_their_own(tmp_path: Path) -> None:
     trials = comparison(tmp_path).trials
     assert [(trial.variant, trial.seed) for trial in trials[:4]] == [
-        ("fedpa", 0), ("no-gate", 0), ("local", 0), ("fedpa", 1)
-    ]  # fmt: skip
+        ("fedpa", 0),
+        ("no-gate", 0),
+        ("local", 0),
+        ("fedpa", 1),
+    ]
     assert [trial.config.run_name for trial in trials[:2]] == ["cmp-fedpa-0", "cmp-no-gate-0"]
     assert {trial.config.seed for trial in trials if trial.variant == "local"} == set(SEEDS)
     assert not any(trial.config.fedpa.gate for trial in trials if trial.variant == "no-gate")
@@ -58,9 +61,11 @@ def test_the_seed_may_stand_in_any_value(tmp_path: Path) -> None:
 def test_means_intervals_and_pairs_are_those_of_the_runs(ended: Path) -> None:
     summary = comparison(ended).save()
     auc = {
-        name: np.array([RunFolder.find(f"cmp-{name}-{seed}", str(ended)).result()["metrics"]["test"]["auc"] for seed in SEEDS])
+        name: np.array(
+            [RunFolder.find(f"cmp-{name}-{seed}", str(ended)).result()["metrics"]["test"]["auc"] for seed in SEEDS]
+        )
         for name in ("fedpa", "no-gate", "local")
-    }  # fmt: skip
+    }
     assert np.ptp(auc["local"]) > 0 and summary["seeds"] == list(SEEDS)
     for name, values in auc.items():
         low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))

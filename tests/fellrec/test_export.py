@@ -21,8 +21,8 @@ from client_app.node import all_clients
 from common.data.dataset import Dataset
 from common.data.split import Part
 from common.errors import ConfigError, ModelError, RunError
-from common.metrics import METRICS, RankingMetrics, ranks
-from common.recommenders.text import compose
+from common.evaluation.rankings import METRICS, RankingMetrics, ranks
+from common.recommenders.encoder.text import compose
 from common.run_folder import RunFolder
 from fellrec import export as export_module
 from fellrec.cli import app
@@ -147,9 +147,14 @@ def test_an_encoder_s_folder_gives_the_same_vectors_and_scores(
     run = runs.get("encoder", split__on=split)
     export(run, "toy-1", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "README.md", "adapter_config.json", "adapter_model.safetensors", "projection.safetensors", "recommender.json",
-        "tokenizer.json", "tokenizer_config.json",
-    ]  # fmt: skip
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "projection.safetensors",
+        "recommender.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
     ours = whole_recommender(run.config(), run.load_adapter("toy-1"))
     base = AutoModel.from_pretrained(run.config().model.name).eval()
     texts = ours.catalogue_index(Dataset.load(Path(run.config().home) / "data" / "toy").catalogue)
@@ -200,9 +205,17 @@ def test_the_card_says_what_it_is_and_names_no_path_of_this_machine(
     card, result = (tmp_path / "out" / "README.md").read_text(), run.result()
     row = result["metrics"]["clients"]["toy-1"]
     for told in (
-        "library_name: peft", "`toy-1`", result["data"]["digest"], "generated data", result["privacy"]["assumptions"],
-        f"{row['ndcg@10']:.4f}", "| item-knn |", "PeftModel.from_pretrained", "projection.safetensors", run.name,
-    ):  # fmt: skip
+        "library_name: peft",
+        "`toy-1`",
+        result["data"]["digest"],
+        "generated data",
+        result["privacy"]["assumptions"],
+        f"{row['ndcg@10']:.4f}",
+        "| item-knn |",
+        "PeftModel.from_pretrained",
+        "projection.safetensors",
+        run.name,
+    ):
         assert told in card, told
     for path in (tmp_path / "out").iterdir():
         assert run.config().home.encode() not in path.read_bytes(), path.name

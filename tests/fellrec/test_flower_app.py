@@ -15,10 +15,16 @@ from fellrec.flower_app import app_folder, root
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ``site-packages`` with the wheel of a small app, and beside it the files of a package that has no manners."""
     made = {
-        "common/a.py": "A", "common/inner/b.py": "B", "common/page.js": "", "other/c.py": "", "README.md": "a stranger's",
-        "pyproject.toml": "[tool]", "fellrec/app/README.md": "ours", "fellrec/app/recipes/demo.toml": "seed = 1",
+        "common/a.py": "A",
+        "common/inner/b.py": "B",
+        "common/page.js": "",
+        "other/c.py": "",
+        "README.md": "a stranger's",
+        "pyproject.toml": "[tool]",
+        "fellrec/app/README.md": "ours",
+        "fellrec/app/recipes/demo.toml": "seed = 1",
         "fellrec/app/pyproject.toml": '[tool.flwr.app]\nfab-include = ["common/**/*.py", "/README.md"]',
-    }  # fmt: skip
+    }
     for name, text in made.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -69,13 +69,23 @@ def test_bodies_headers_and_answers_go_through_as_they_are(client: httpx.Client)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/control/start-run"), ("POST", "/v1/runtime/pull-task"), ("GET", "/docs"), ("GET", "/openapi.json"),
-        ("GET", "/v1/fleet/activate-node"), ("DELETE", "/v1/fleet/activate-node"), ("POST", "/health"),
-        ("POST", "/v1/fleet/../control/start-run"), ("POST", "/v1/fleet/%2e%2e/control/start-run"),
-        ("POST", "/v1/fleet/..%2fcontrol%2fstart-run"), ("POST", "/v1%2ffleet/activate-node"), ("POST", "//v1/fleet/x"),
-        ("POST", "/v1/fleet/"), ("POST", "/v1/fleet/x/y"), ("POST", "/V1/FLEET/x"),
+        ("POST", "/v1/control/start-run"),
+        ("POST", "/v1/runtime/pull-task"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/fleet/activate-node"),
+        ("DELETE", "/v1/fleet/activate-node"),
+        ("POST", "/health"),
+        ("POST", "/v1/fleet/../control/start-run"),
+        ("POST", "/v1/fleet/%2e%2e/control/start-run"),
+        ("POST", "/v1/fleet/..%2fcontrol%2fstart-run"),
+        ("POST", "/v1%2ffleet/activate-node"),
+        ("POST", "//v1/fleet/x"),
+        ("POST", "/v1/fleet/"),
+        ("POST", "/v1/fleet/x/y"),
+        ("POST", "/V1/FLEET/x"),
     ],
-)  # fmt: skip
+)
 def test_everything_else_is_refused_and_never_reaches_the_superlink(
     client: httpx.Client, caplog: pytest.LogCaptureFixture, method: str, path: str
 ) -> None:

@@ -21,14 +21,24 @@ from common.data.sample import generate
 from common.errors import ConfigError, ModelError
 from common.models import load_causal, load_tokenizer, resolve
 from common.recommenders.corpus import Corpus
-from common.recommenders.prompt import Prompts
+from common.recommenders.generative.prompt import Prompts
 from fellrec import learning
 from fellrec.base_tokenizer import BOS, EOS, PAD, train_tokenizer
 from fellrec.cli import app
 from fellrec.pretraining import PretrainSettings, pretrain, read_record
 
-TITLES = ("Halo 3", "Halo", 'The "Best" of Pokémon (DS)', "Ōkami", "神の塔", "</s> <pad>", "Émile  et\tles 🐉", "1942",
-          "Halo 3: ODST", "Mario Kart: Double Dash!!")  # fmt: skip
+TITLES = (
+    "Halo 3",
+    "Halo",
+    'The "Best" of Pokémon (DS)',
+    "Ōkami",
+    "神の塔",
+    "</s> <pad>",
+    "Émile  et\tles 🐉",
+    "1942",
+    "Halo 3: ODST",
+    "Mario Kart: Double Dash!!",
+)
 TINY = PretrainSettings(layers=4, width=16, heads=2, vocabulary=400, steps=6, batch=4, history=3)
 CATALOGUE = Catalogue("games", tuple(map(str, range(len(TITLES)))), tuple({"title": title} for title in TITLES))
 
@@ -42,9 +52,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_folder_has_the_hubs_form_and_loads(made: Path) -> None:
     assert {path.name for path in made.iterdir()} == {
-        "README.md", "config.json", "generation_config.json", "model.safetensors", "pretraining.json",
-        "tokenizer.json", "tokenizer_config.json",
-    }  # fmt: skip
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "pretraining.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     model = AutoModelForCausalLM.from_pretrained(made, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(made, local_files_only=True)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -85,8 +100,9 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused() -> None:
 def test_the_same_text_settings_and_seed_give_the_same_weights(made: Path, tmp_path: Path) -> None:
     pretrain([CATALOGUE], TINY, tmp_path / "again")
     pretrain([CATALOGUE], replace(TINY, seed=1), tmp_path / "other")
-    weights, again, other = (load_file(folder / "model.safetensors")
-                             for folder in (made, tmp_path / "again", tmp_path / "other"))  # fmt: skip
+    weights, again, other = (
+        load_file(folder / "model.safetensors") for folder in (made, tmp_path / "again", tmp_path / "other")
+    )
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
     assert (made / "tokenizer.json").read_bytes() == (tmp_path / "again" / "tokenizer.json").read_bytes()
@@ -181,8 +197,22 @@ def test_settings_that_make_no_model_are_refused(change: dict) -> None:
 
 
 def test_the_command_makes_a_model_that_a_recipe_can_name(fellrec_home: Path) -> None:
-    command = ["pretrain", "sample", "--as", "toy", "--layers", "3", "--width", "16", "--heads", "2", "--vocabulary", "300",
-               "--steps", "2"]  # fmt: skip
+    command = [
+        "pretrain",
+        "sample",
+        "--as",
+        "toy",
+        "--layers",
+        "3",
+        "--width",
+        "16",
+        "--heads",
+        "2",
+        "--vocabulary",
+        "300",
+        "--steps",
+        "2",
+    ]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0 and "2 steps" in done.output and "(made)" in done.output
     assert resolve("home:toy") == fellrec_home / "models" / "toy"

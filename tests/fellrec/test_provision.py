@@ -42,8 +42,13 @@ def test_each_node_gets_its_own_files_and_no_other(made: Path) -> None:
     for name in ("shop-a", "shop_b"):
         node = made / "nodes" / name
         assert {path.name for path in node.iterdir()} == {
-            "ca.crt", "split.crt", "split.key", "supernode.key", "node.env", "start.sh",
-        }  # fmt: skip
+            "ca.crt",
+            "split.crt",
+            "split.key",
+            "supernode.key",
+            "node.env",
+            "start.sh",
+        }
         own = read(node / "split.crt")
         own.verify_directly_issued_by(read(node / "ca.crt"))
         assert load_pem_private_key((node / "split.key").read_bytes(), None).public_key() == own.public_key()
@@ -77,8 +82,9 @@ def test_more_nodes_leave_everything_else_as_it_is(made: Path) -> None:
     after = contents(made)
     assert {name: after[name] for name in before} == before
     assert {Path(name).parts[:2] for name in after.keys() - before.keys()} == {
-        ("nodes", "shop-c"), ("server", "supernodes"),
-    }  # fmt: skip
+        ("nodes", "shop-c"),
+        ("server", "supernodes"),
+    }
     read(made / "nodes/shop-c/split.crt").verify_directly_issued_by(read(made / "ca/ca.crt"))
     with pytest.raises(ConfigError, match="shop-a"):
         say("--out", made, "--add", "--nodes", "shop-d,shop-a")
@@ -163,6 +169,9 @@ def test_the_start_script_hands_flower_this_folders_files(made: Path, tmp_path: 
     from flwr.common.config import parse_config_args
 
     assert parse_config_args([options["--node-config"]]) == {
-        "client-key": "shop-a", "data-path": "/var/lib/fellrec/data", "split-root-certificate": str(node / "ca.crt"),
-        "split-certificate": str(node / "split.crt"), "split-key": str(node / "split.key"),
-    }  # fmt: skip
+        "client-key": "shop-a",
+        "data-path": "/var/lib/fellrec/data",
+        "split-root-certificate": str(node / "ca.crt"),
+        "split-certificate": str(node / "split.crt"),
+        "split-key": str(node / "split.key"),
+    }

@@ -174,9 +174,11 @@ def test_mlflow_gets_names_that_it_allows(tmp_path: Path, monkeypatch: pytest.Mo
     tracker.close()
     client = MlflowClient.made[-1]
     assert client.uri.startswith("sqlite:////") and client.calls == [
-        ("run", "7", "one"), ("param", "r", "seed", 3),
-        ("metric", "r", "validation/recall_at_10", 0.25, {"timestamp": 1500, "step": 2}), ("ended", "r"),
-    ]  # fmt: skip
+        ("run", "7", "one"),
+        ("param", "r", "seed", 3),
+        ("metric", "r", "validation/recall_at_10", 0.25, {"timestamp": 1500, "step": 2}),
+        ("ended", "r"),
+    ]
 
 
 def test_wandb_stays_offline_unless_it_is_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,11 @@ def limits(backbone: object = BERT, **settings: object) -> Limits:
 
 
 def test_every_limit_of_the_service_is_a_setting_and_reaches_it() -> None:
-    settings = {key.removeprefix("split.limits."): value for key, value in flatten(from_flat({}))
-                if key.startswith("split.limits.")}  # fmt: skip
+    settings = {
+        key.removeprefix("split.limits."): value
+        for key, value in flatten(from_flat({}))
+        if key.startswith("split.limits.")
+    }
     names = {field.name.replace("_", "-") for field in fields(Limits)} - {"tokens-per-second"}
     assert settings.keys() == names
     for name, default in settings.items():

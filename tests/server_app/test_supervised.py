@@ -46,10 +46,10 @@ def while_sending(monkeypatch: pytest.MonkeyPatch, hosts: list[SplitHost]) -> No
     plain = Hosting.open
 
     def opened(self: Hosting, client: str, number: int, *rest: object) -> object:
-        doors = plain(self, client, number, *rest)
+        access = plain(self, client, number, *rest)
         if (client, number) == ("toy-1", 2):
             die(hosts[-1])
-        return doors
+        return access
 
     monkeypatch.setattr(Hosting, "open", opened)
 

@@ -55,30 +55,77 @@ class Release:
 
 RELEASES = {
     2018: Release(
-        2018, ("_5.json", ".json", ".csv"), ".json", "asin", "reviewerID", "unixReviewTime", "brand", "category", 1,
-        "last", "J. Ni, J. Li and J. McAuley, Justifying Recommendations using Distantly-Labeled Reviews and "
+        2018,
+        ("_5.json", ".json", ".csv"),
+        ".json",
+        "asin",
+        "reviewerID",
+        "unixReviewTime",
+        "brand",
+        "category",
+        1,
+        "last",
+        "J. Ni, J. Li and J. McAuley, Justifying Recommendations using Distantly-Labeled Reviews and "
         "Fine-Grained Aspects, EMNLP 2019",
     ),
     2023: Release(
-        2023, (".csv", ".jsonl"), ".jsonl", "parent_asin", "user_id", "timestamp", "store", "categories", 1000,
-        "first", "Y. Hou, J. Li, Z. He, A. Yan, X. Chen and J. McAuley, Bridging Language and Items for Retrieval and "
+        2023,
+        (".csv", ".jsonl"),
+        ".jsonl",
+        "parent_asin",
+        "user_id",
+        "timestamp",
+        "store",
+        "categories",
+        1000,
+        "first",
+        "Y. Hou, J. Li, Z. He, A. Yan, X. Chen and J. McAuley, Bridging Language and Items for Retrieval and "
         "Recommendation, arXiv:2403.03952, 2024",
     ),
-}  # fmt: skip
+}
 
 # Categories as the releases write them; a data set's name has them in lower case with dashes: amazon-2023-books.
 _SHARED = (
-    "All_Beauty", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Books", "CDs_and_Vinyl",
-    "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics", "Gift_Cards",
-    "Grocery_and_Gourmet_Food", "Home_and_Kitchen", "Industrial_and_Scientific", "Kindle_Store",
-    "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products", "Patio_Lawn_and_Garden",
-    "Pet_Supplies", "Software", "Sports_and_Outdoors", "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
-)  # fmt: skip
+    "All_Beauty",
+    "Appliances",
+    "Arts_Crafts_and_Sewing",
+    "Automotive",
+    "Books",
+    "CDs_and_Vinyl",
+    "Cell_Phones_and_Accessories",
+    "Clothing_Shoes_and_Jewelry",
+    "Digital_Music",
+    "Electronics",
+    "Gift_Cards",
+    "Grocery_and_Gourmet_Food",
+    "Home_and_Kitchen",
+    "Industrial_and_Scientific",
+    "Kindle_Store",
+    "Magazine_Subscriptions",
+    "Movies_and_TV",
+    "Musical_Instruments",
+    "Office_Products",
+    "Patio_Lawn_and_Garden",
+    "Pet_Supplies",
+    "Software",
+    "Sports_and_Outdoors",
+    "Tools_and_Home_Improvement",
+    "Toys_and_Games",
+    "Video_Games",
+)
 CATEGORIES = {
     2018: (*_SHARED, "AMAZON_FASHION", "Luxury_Beauty", "Prime_Pantry"),
-    2023: (*_SHARED, "Amazon_Fashion", "Baby_Products", "Beauty_and_Personal_Care", "Handmade_Products",
-           "Health_and_Household", "Health_and_Personal_Care", "Subscription_Boxes"),
-}  # fmt: skip
+    2023: (
+        *_SHARED,
+        "Amazon_Fashion",
+        "Baby_Products",
+        "Beauty_and_Personal_Care",
+        "Handmade_Products",
+        "Health_and_Household",
+        "Health_and_Personal_Care",
+        "Subscription_Boxes",
+    ),
+}
 
 _PLACE = "https://mcauleylab.ucsd.edu/public_datasets/data/"
 
@@ -154,9 +201,11 @@ def _named(folder: Path, name: str) -> tuple[Dataset, ReadReport]:
 
 for _year in CATEGORIES:
     reader(
-        *(name for name, (year, _) in NAMES.items() if year == _year), shown=[f"amazon-{_year}-CATEGORY"],
-        prefix=f"amazon-{_year}", source=_source,
-    )(_named)  # fmt: skip
+        *(name for name, (year, _) in NAMES.items() if year == _year),
+        shown=[f"amazon-{_year}-CATEGORY"],
+        prefix=f"amazon-{_year}",
+        source=_source,
+    )(_named)
 
 
 def _attributes(fields: dict[str, Any], release: Release) -> dict[str, str]:

@@ -18,18 +18,59 @@ from common.data.readers.times import moment, written_in_digits
 from common.errors import DataError
 
 ITEM = (
-    "item_id", "item", "movie_id", "product_id", "parent_asin", "asin", "isbn", "book_id", "game_id", "video_id",
-    "track_id", "song_id", "artist_id", "article_id", "news_id", "business_id", "recipe_id", "app_id", "sku", "id",
-)  # fmt: skip
+    "item_id",
+    "item",
+    "movie_id",
+    "product_id",
+    "parent_asin",
+    "asin",
+    "isbn",
+    "book_id",
+    "game_id",
+    "video_id",
+    "track_id",
+    "song_id",
+    "artist_id",
+    "article_id",
+    "news_id",
+    "business_id",
+    "recipe_id",
+    "app_id",
+    "sku",
+    "id",
+)
 TITLE = (
-    "title", "name", "item_title", "item_name", "product_title", "product_name", "movie_title", "book_title",
-    "game_title", "video_title", "track_name", "song_title", "article_title", "news_title", "headline",
-)  # fmt: skip
+    "title",
+    "name",
+    "item_title",
+    "item_name",
+    "product_title",
+    "product_name",
+    "movie_title",
+    "book_title",
+    "game_title",
+    "video_title",
+    "track_name",
+    "song_title",
+    "article_title",
+    "news_title",
+    "headline",
+)
 USER = ("user_id", "user", "reviewer_id", "customer_id", "member_id", "account_id", "visitor_id", "session_id", "uid")
 TIME = (
-    "timestamp", "time", "date", "datetime", "unix_review_time", "timestamp_ms", "time_ms", "unix_time", "event_time",
-    "created_at", "purchase_date", "order_date",
-)  # fmt: skip
+    "timestamp",
+    "time",
+    "date",
+    "datetime",
+    "unix_review_time",
+    "timestamp_ms",
+    "time_ms",
+    "unix_time",
+    "event_time",
+    "created_at",
+    "purchase_date",
+    "order_date",
+)
 
 _DAY = 86_400
 

@@ -101,10 +101,19 @@ class ClickCollector:
         users, items, clicks, times = np.array(self._rows, dtype=np.int64).reshape(-1, 4).T
         described = {what: [self._known[what][key] for key in places] for what, places in self._places.items()}
         log = ClickLog(
-            name, tuple(self._places["user"]), tuple(self._places["item"]), users, items, clicks, times,
-            Attributes.encode(described["user"], user_attributes), Attributes.encode(described["item"], item_attributes),
-            generated=False, licence=licence, source=source,
-        )  # fmt: skip
+            name,
+            tuple(self._places["user"]),
+            tuple(self._places["item"]),
+            users,
+            items,
+            clicks,
+            times,
+            Attributes.encode(described["user"], user_attributes),
+            Attributes.encode(described["item"], item_attributes),
+            generated=False,
+            licence=licence,
+            source=source,
+        )
         if log.repeated:
             self.report.notes.append(f"{log.repeated} rows repeat the user, item and moment of another; all are kept")
         return log, self.report

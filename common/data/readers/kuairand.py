@@ -17,10 +17,21 @@ SOURCE = (
     "Unbiased Sequential Recommendation Dataset with Randomly Exposed Videos, CIKM 2022 (doi 10.1145/3511808.3557624)."
 )
 USER_ATTRIBUTES = (
-    "user_active_degree", "is_lowactive_period", "is_live_streamer", "is_video_author", "follow_user_num_range",
-    "fans_user_num_range", "friend_user_num_range", "register_days_range", "onehot_feat0", "onehot_feat1",
-    "onehot_feat6", "onehot_feat9", "onehot_feat10", "onehot_feat11",
-)  # fmt: skip
+    "user_active_degree",
+    "is_lowactive_period",
+    "is_live_streamer",
+    "is_video_author",
+    "follow_user_num_range",
+    "fans_user_num_range",
+    "friend_user_num_range",
+    "register_days_range",
+    "onehot_feat0",
+    "onehot_feat1",
+    "onehot_feat6",
+    "onehot_feat9",
+    "onehot_feat10",
+    "onehot_feat11",
+)
 """Attributes of few values; the finer one-hot features (up to 1,471 values) tell users apart one by one."""
 ITEM_ATTRIBUTES = ("video_type", "upload_type", "music_type", "tag")
 

@@ -36,15 +36,27 @@ def read(folder: Path, limit: float = BAD_LIMIT) -> tuple[ClickLog, ReadReport]:
     if (folder / "df.csv").is_file():
         users = ("onehot_feat1", "onehot_feat2", "search_active_level", "reco_active_level")
         return _read(
-            folder, "kuaisar-r", "recommendation part, prepared", users, "video_features.csv", "video_id", limit,
+            folder,
+            "kuaisar-r",
+            "recommendation part, prepared",
+            users,
+            "video_features.csv",
+            "video_id",
+            limit,
             ("df.csv", "user_id", "video_id", "is_click", "timestamp"),
-        )  # fmt: skip
+        )
     if (folder / "rec_inter.csv").is_file():
         users = ("onehot_feat1", "onehot_feat2", "search_active_level", "rec_active_level")
         return _read(
-            folder, "kuaisar", "recommendation part, official files", users, "item_features.csv", "item_id", limit,
+            folder,
+            "kuaisar",
+            "recommendation part, official files",
+            users,
+            "item_features.csv",
+            "item_id",
+            limit,
             ("rec_inter.csv", "user_id", "item_id", "click", "timestamp"),
-        )  # fmt: skip
+        )
     raise DataError(
         f"no KuaiSAR data in {str(folder)!r}",
         "give the folder with rec_inter.csv, user_features.csv and item_features.csv (or df.csv and video_features.csv)",
@@ -57,9 +69,15 @@ def _named(folder: Path, name: str) -> tuple[ClickLog, ReadReport]:
 
 
 def _read(
-    folder: Path, name: str, release: str, attributes: Sequence[str], features: str, item: str, limit: float,
+    folder: Path,
+    name: str,
+    release: str,
+    attributes: Sequence[str],
+    features: str,
+    item: str,
+    limit: float,
     log: tuple[str, str, str, str, str],
-) -> tuple[ClickLog, ReadReport]:  # fmt: skip
+) -> tuple[ClickLog, ReadReport]:
     users, items = folder / "user_features.csv", folder / features
     collector = ClickCollector(users, items, limit)
     for row, fields in table(users, ("user_id", *attributes)):

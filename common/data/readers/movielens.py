@@ -29,16 +29,38 @@ SOURCE = (
     "Datasets: History and Context, ACM TiiS 5(4), 2015."
 )
 RELEASES = {
-    "ml-latest-small": "latest small", "ml-latest": "latest", "ml-100k": "100K", "ml-1m": "1M", "ml-20m": "20M",
-    "ml-25m": "25M", "ml-32m": "32M",
-}  # fmt: skip
+    "ml-latest-small": "latest small",
+    "ml-latest": "latest",
+    "ml-100k": "100K",
+    "ml-1m": "1M",
+    "ml-20m": "20M",
+    "ml-25m": "25M",
+    "ml-32m": "32M",
+}
 URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"
 NO_GENRES = "(no genres listed)"
 
 _GENRES_100K = (
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
-)  # fmt: skip
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
 _ARTICLES = "The|A|An|Le|La|Les|Un|Una|Une|Il|Lo|I|Gli|El|Los|Las|Der|Die|Das|Ein|Eine|De|Het|Den|Det|En|Et|O|Os|As"
 _TRAILING_ARTICLE = re.compile(rf"(^|\()(a\.k\.a\. )?([^()]+), ({_ARTICLES})(?= *\(| *\)|$)")
 _ELIDED_ARTICLE = re.compile(r"(^|\()(a\.k\.a\. )?([^()]+), (L')(?= *\(| *\)|$)")

@@ -48,8 +48,13 @@ def attention_maps(history: History) -> Markup | None:
         caption += " Blank rows and columns took no part in that round."
     if len(shown) < len(mixed):
         caption += f" {len(shown)} of {len(mixed)} rounds are drawn."
-    return figure("map", title, maps("map", title, f"{len(shown)} maps of {len(clients)} clients. {told}", matrices, clients),
-                  caption, numbers)  # fmt: skip
+    return figure(
+        "map",
+        title,
+        maps("map", title, f"{len(shown)} maps of {len(clients)} clients. {told}", matrices, clients),
+        caption,
+        numbers,
+    )
 
 
 def own_weight(history: History) -> Markup | None:
@@ -83,8 +88,10 @@ def _senders(entry: Round) -> set[str]:
 def _all_weights(mixed: dict[int, Round], shown: list[int], clients: list[str]) -> Markup:
     rows = [
         [f"{number}: {receiver}", *(decimal(mixed[number].weights[receiver].get(sender), 3) for sender in clients)]
-        for number in shown for receiver in clients if receiver in mixed[number].weights
-    ]  # fmt: skip
+        for number in shown
+        for receiver in clients
+        if receiver in mixed[number].weights
+    ]
     return table("Mixing weights", ["round: receiver", *(f"from {client}" for client in clients)], rows)
 
 

@@ -13,17 +13,23 @@ from fellrec.report.record import Record
 from fellrec.report.tables import figure, table
 
 PARTS = (
-    ("parameters", "parameters", count), ("trained_parameters", "of which trained", count),
-    ("uploaded_parameters", "of which sent", count), ("weights_bytes", "weights", size),
-    ("peak_memory_bytes", "memory at the peak", size), ("flops_per_step", "FLOPs of a step", short),
-    ("bytes_up", "sent by a client in a round", size), ("bytes_down", "received by a client in a round", size),
+    ("parameters", "parameters", count),
+    ("trained_parameters", "of which trained", count),
+    ("uploaded_parameters", "of which sent", count),
+    ("weights_bytes", "weights", size),
+    ("peak_memory_bytes", "memory at the peak", size),
+    ("flops_per_step", "FLOPs of a step", short),
+    ("bytes_up", "sent by a client in a round", size),
+    ("bytes_down", "received by a client in a round", size),
     ("bytes_down_alone", "received by a client that has its node for itself", size),
-)  # fmt: skip
+)
 
 SHARES = {
-    "parameters": "parameters held", "weights_bytes": "bytes of weights held",
-    "trained_parameters": "parameters trained", "uploaded_parameters": "parameters sent in a round",
-}  # fmt: skip
+    "parameters": "parameters held",
+    "weights_bytes": "bytes of weights held",
+    "trained_parameters": "parameters trained",
+    "uploaded_parameters": "parameters sent in a round",
+}
 WITHIN = ("trained_parameters", "uploaded_parameters")
 """Counts of the whole model's own parameters."""
 
@@ -48,9 +54,14 @@ def _client(record: Record) -> Markup | None:
         whole = found.get(f"{key}_whole")
         part = _part(found, key)
         if key in found:
-            rows.append([
-                said, write(found[key]), write(whole) if whole else NOTHING, NOTHING if part is None else percent(part / 100)
-            ])  # fmt: skip
+            rows.append(
+                [
+                    said,
+                    write(found[key]),
+                    write(whole) if whole else NOTHING,
+                    NOTHING if part is None else percent(part / 100),
+                ]
+            )
     numbers = table("Cost of a client", ["", "client", "whole model", "part"], rows)
     shares = [Bar(said, part) for key, said in SHARES.items() if (part := _part(found, key)) is not None]
     title = "A client, in per cent of the whole model"
@@ -91,14 +102,25 @@ def _seconds(history: History) -> Markup | None:
     rows.sort(key=lambda row: row.value, reverse=True)
     title = "Seconds of a client in a round"
     drawn = bars("seconds", title, "Training and evaluating, in the mean over rounds.", rows, 1)
-    numbers = table("Seconds and bytes of a client in a round, in the mean", ["client", *kinds], [
-        [client, *((size if kind.startswith("bytes") else duration)(found.get(kind)) for kind in kinds)]
-        for client, found in sorted(mean.items())
-    ])  # fmt: skip
-    phases = table("Seconds of each round", ["round", "train", "aggregate", "evaluate"], [
-        [str(entry.number), *(duration(real(entry.seconds.get(phase))) for phase in ("train", "aggregate", "evaluate"))]
-        for entry in rounds
-    ])  # fmt: skip
+    numbers = table(
+        "Seconds and bytes of a client in a round, in the mean",
+        ["client", *kinds],
+        [
+            [client, *((size if kind.startswith("bytes") else duration)(found.get(kind)) for kind in kinds)]
+            for client, found in sorted(mean.items())
+        ],
+    )
+    phases = table(
+        "Seconds of each round",
+        ["round", "train", "aggregate", "evaluate"],
+        [
+            [
+                str(entry.number),
+                *(duration(real(entry.seconds.get(phase))) for phase in ("train", "aggregate", "evaluate")),
+            ]
+            for entry in rounds
+        ],
+    )
     caption = (
         "Training and evaluating, in the mean over rounds, the slowest first. In simulation clients share this machine's"
         " cores."

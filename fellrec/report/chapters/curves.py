@@ -29,9 +29,13 @@ def loss(history: History) -> Markup | None:
     """Training loss by client over the rounds."""
     rounds = history.whole_rounds()
     values = {
-        client: {entry.number: found.loss for entry in rounds if (found := entry.clients.get(client)) and found.loss is not None}
+        client: {
+            entry.number: found.loss
+            for entry in rounds
+            if (found := entry.clients.get(client)) and found.loss is not None
+        }
         for client in history.clients()
-    }  # fmt: skip
+    }
     mean = {entry.number: entry.loss for entry in rounds if entry.loss is not None}
     if not any(values.values()):
         about = "Training loss of all clients together, weighted by their examples."
@@ -105,7 +109,11 @@ def over_rounds(title: str, values: Curves, digits: int, last: Curves | None = N
         lowest = sorted(values, key=lambda client: [*values[client].values(), 0.0][-1])
         listed = [*lowest[:LISTED], *(last or {})]
         title = f"{title}: the {LISTED} clients with the lowest of {len(values)}"
-    return table(title, ["client", *(f"round {at}" for at in rounds)], [
-        [client, *(decimal(every[client][at], digits) if at in every[client] else NOTHING for at in rounds)]
-        for client in listed
-    ])  # fmt: skip
+    return table(
+        title,
+        ["client", *(f"round {at}" for at in rounds)],
+        [
+            [client, *(decimal(every[client][at], digits) if at in every[client] else NOTHING for at in rounds)]
+            for client in listed
+        ],
+    )

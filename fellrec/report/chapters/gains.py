@@ -42,8 +42,17 @@ def gains(record: Record) -> Markup | None:
     most = record.config.get("evaluate.valid-users")
     few = f" Each is measured on at most {count(most)} validation users: small differences are noise." if most else ""
     caption = f"{tally(found)}. The bar is the end, the mark before training; who gained least comes first.{few}"
-    numbers = table(title, ["client", BEFORE, "at the end", "gain"], [
-        [client, decimal(found[client][0]), decimal(found[client][1]), f"{found[client][1] - found[client][0]:+.4f}"]
-        for client in order
-    ])  # fmt: skip
+    numbers = table(
+        title,
+        ["client", BEFORE, "at the end", "gain"],
+        [
+            [
+                client,
+                decimal(found[client][0]),
+                decimal(found[client][1]),
+                f"{found[client][1] - found[client][0]:+.4f}",
+            ]
+            for client in order
+        ],
+    )
     return figure("gains", title, drawn, caption, numbers)

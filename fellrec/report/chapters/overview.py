@@ -33,14 +33,24 @@ def _banners(record: Record) -> list[Markup]:
     elif record.result is None:
         state = STATES[history.state]
         found.append(
-            tag("p", tag("b", "There is no result yet. "), f"The run {state}; last event {moment(history.last)}.",
-                class_="banner", role="note")
-        )  # fmt: skip
+            tag(
+                "p",
+                tag("b", "There is no result yet. "),
+                f"The run {state}; last event {moment(history.last)}.",
+                class_="banner",
+                role="note",
+            )
+        )
     if record.part("data").get("generated") is True:
         found.append(
-            tag("p", tag("b", "Generated data. "), "No number here says anything about real users.",
-                class_="banner", role="note")
-        )  # fmt: skip
+            tag(
+                "p",
+                tag("b", "Generated data. "),
+                "No number here says anything about real users.",
+                class_="banner",
+                role="note",
+            )
+        )
     grave = sum(trouble.grave for trouble in history.troubles)
     if grave and history.state != "failed":
         told = "One failure" if grave == 1 else f"{count(grave)} failures"

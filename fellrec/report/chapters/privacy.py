@@ -40,10 +40,13 @@ def privacy(record: Record) -> Section:
     else:
         said = paragraph(tag("b", "As the run itself states: "), str(found.get("assumptions") or NOTHING))
     return section(
-        "privacy", "What left the clients", said, _protection(record),
+        "privacy",
+        "What left the clients",
+        said,
+        _protection(record),
         table("What left a client", ["what", "when", "to whom", "protection"], _left(record), prose=(1, 2, 3)),
         table("What stayed with the client", ["what", "where"], _stayed(record), prose=(1,)),
-    )  # fmt: skip
+    )
 
 
 def _protection(record: Record) -> Markup | None:
@@ -71,12 +74,19 @@ def _left(record: Record) -> list[list[str]]:
     guard = f"clipped, with {noise} noise" if noised else BARE
     rows = [
         [OWNED[owner], "each round", f"the server, which keeps it ({scope.value}: {MIXED_AS[scope]})", guard]
-        for owner, scope in _owned(record).items() if scope.may_leave
-    ]  # fmt: skip
+        for owner, scope in _owned(record).items()
+        if scope.may_leave
+    ]
     if config.get("split.on"):
         codec = str(config.get("split.codec", NOTHING))
-        rows.append(["hidden states of users' and items' texts, and their gradients", "each training step and each encoding",
-                     "the split service", f"{_wire(record)}; {codec}, which is no protection"])  # fmt: skip
+        rows.append(
+            [
+                "hidden states of users' and items' texts, and their gradients",
+                "each training step and each encoding",
+                "the split service",
+                f"{_wire(record)}; {codec}, which is no protection",
+            ]
+        )
     if config.get("strategy.name") == "centralised":
         rows.append(["the training examples", "each round", "one pool", "none: a reference, in simulation only"])
     if not noised:
@@ -85,7 +95,7 @@ def _left(record: Record) -> list[list[str]]:
         ["own share, seconds, bytes, memory", "each round", SERVER, BARE],
         [_measured(record), "each round on validation data; once at the end on test data", SERVER, BARE],
         [FACTS, "when it joins", SERVER, BARE],
-    ]  # fmt: skip
+    ]
     if config.get("evaluate.evidence", "none") != "none":
         rows.append(["the weights of its own evidence, two numbers", "once at the end", SERVER, BARE])
     return rows

@@ -28,10 +28,13 @@ def quality(record: Record) -> Section | None:
         return None
     names, shown = metrics_in(test), primary(test)
     return section(
-        "quality", "Quality on test users" if _ranked(shown) else "Quality on test rows", _missing(record),
+        "quality",
+        "Quality on test users" if _ranked(shown) else "Quality on test rows",
+        _missing(record),
         figures(_comparison(record, names, shown), balance(record, names, shown), gains(record)),
-        _grounding(record, names), _groups(record, names),
-    )  # fmt: skip
+        _grounding(record, names),
+        _groups(record, names),
+    )
 
 
 def _missing(record: Record) -> Markup | None:
@@ -60,18 +63,20 @@ def _comparison(record: Record, names: list[str], shown: str) -> Markup:
     title = f"{metric(shown)} beside the baselines" if baselines else f"{metric(shown)} on all clients"
     by_user = f"user_{shown}"
     drawn = bars(
-        "comparison", title,
+        "comparison",
+        title,
         "; ".join(f"{label} {decimal(found.get(shown))}" for label, found in rows.items()),
         [
             Bar(label, found[shown], {"mean over clients": found[by_user]} if by_user in found else {})
-            for label, found in rows.items() if shown in found and label != SERVED["validation"]
+            for label, found in rows.items()
+            if shown in found and label != SERVED["validation"]
         ],
-    )  # fmt: skip
+    )
     numbers = table(
         "Mean over clients, weighted by their test users" if _ranked(shown) else "All clients' rows together",
         ["", *map(metric, names)],
         [[label, *(decimal(found.get(name)) for name in names)] for label, found in rows.items()],
-    )  # fmt: skip
+    )
     caption = ""
     if by_user in names:
         caption = (
@@ -89,9 +94,10 @@ def _groups(record: Record, names: list[str]) -> Markup | None:
     """Of a click model: the metrics of each group of users, by the value of an attribute."""
     rows = [
         [f"{attribute} {code}", count(reals(found).get("rows")), *(decimal(reals(found).get(name)) for name in names)]
-        for attribute, groups in record.part("metrics", "groups").items() if isinstance(groups, Mapping)
+        for attribute, groups in record.part("metrics", "groups").items()
+        if isinstance(groups, Mapping)
         for code, found in groups.items()
-    ]  # fmt: skip
+    ]
     if not rows:
         return None
     shown = table("Groups, by the code of an attribute's value", ["group", "test rows", *map(metric, names)], rows)
@@ -109,8 +115,9 @@ def _grounding(record: Record, names: list[str]) -> Markup | None:
     ways = {way: found for way, found in grounding.items() if isinstance(found, Mapping)}
     rows = [
         [f"{way}, {said}", *(decimal(reals(found.get(part)).get(name)) for name in names)]
-        for way, found in ways.items() for part, said in (("test", "as served"), ("model", "the model alone"))
+        for way, found in ways.items()
+        for part, said in (("test", "as served"), ("model", "the model alone"))
         if reals(found.get(part))
-    ]  # fmt: skip
+    ]
     exact = f"{percent(grounding.get('exact'))} of the generated texts are titles of the catalogue to the letter."
     return figures(paragraph(exact), table("Ways of grounding generated text", ["", *map(metric, names)], rows))

@@ -18,9 +18,12 @@ class Section:
     def markup(self) -> Markup:
         """The section with its heading."""
         return tag(
-            "section", tag("h2", self.title, id=f"{self.name}-heading"), self.body,
-            id=self.name, aria_labelledby=f"{self.name}-heading",
-        )  # fmt: skip
+            "section",
+            tag("h2", self.title, id=f"{self.name}-heading"),
+            self.body,
+            id=self.name,
+            aria_labelledby=f"{self.name}-heading",
+        )
 
 
 def section(name: str, title: str, *body: Content) -> Section:

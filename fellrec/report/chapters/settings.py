@@ -41,37 +41,52 @@ def rebuild(record: Record) -> Section:
     commands.append("flwr run . --stream --run-config again.toml" if real else "fellrec run again.toml")
     digest = record.part("data").get("digest")
     return section(
-        "rebuild", "How to run it again",
-        paragraph("All settings that differ from the defaults, as a recipe. Save it as ", tag("code", "again.toml"), ":"),
+        "rebuild",
+        "How to run it again",
+        paragraph(
+            "All settings that differ from the defaults, as a recipe. Save it as ", tag("code", "again.toml"), ":"
+        ),
         _block(recipe(config)),
         paragraph("Then:"),
         _block("\n".join(commands)),
-        facts([
-            ("commit", str(run.get("commit") or "not known")),
-            ("versions", ", ".join(f"{name} {version}" for name, version in record.part("run", "versions").items()) or NOTHING),
-            *([("digest of the data", str(digest))] if digest else []),
-        ]),
+        facts(
+            [
+                ("commit", str(run.get("commit") or "not known")),
+                (
+                    "versions",
+                    ", ".join(f"{name} {version}" for name, version in record.part("run", "versions").items())
+                    or NOTHING,
+                ),
+                *([("digest of the data", str(digest))] if digest else []),
+            ]
+        ),
         paragraph(
             "The data are the same where the new result has the same digest. The same seed on the same versions and the same"
             " machine gives the same numbers; other versions or processors may round otherwise."
         ),
-    )  # fmt: skip
+    )
 
 
 def settings(record: Record) -> Section:
     """Every setting with its default."""
     defaults = dict(flatten(RunConfig()))
     rows = [
-        [key, _mark(json.dumps(value, ensure_ascii=False), key not in defaults or value != defaults[key]),
-         json.dumps(defaults[key], ensure_ascii=False) if key in defaults else "not known to this release"]
+        [
+            key,
+            _mark(json.dumps(value, ensure_ascii=False), key not in defaults or value != defaults[key]),
+            json.dumps(defaults[key], ensure_ascii=False) if key in defaults else "not known to this release",
+        ]
         for key, value in record.config.items()
-    ]  # fmt: skip
+    ]
     changed = sum(key not in defaults or value != defaults[key] for key, value in record.config.items())
     return section(
-        "settings", "Configuration",
+        "settings",
+        "Configuration",
         paragraph(f"{len(rows)} settings, {changed} of them not the default (in bold)."),
-        folded("all-settings", "All settings", table("Settings", ["setting", "this run", "default"], rows, prose=(1, 2))),
-    )  # fmt: skip
+        folded(
+            "all-settings", "All settings", table("Settings", ["setting", "this run", "default"], rows, prose=(1, 2))
+        ),
+    )
 
 
 def recipe(config: Mapping[str, Any]) -> str:

@@ -27,10 +27,12 @@ def learning_speed(history: History) -> Markup | None:
         return None
     used = [
         what
-        for what, on in (("its learning rate in the next round", history.strategy.pacing),
-                         ("what it takes from others", history.strategy.heating))
+        for what, on in (
+            ("its learning rate in the next round", history.strategy.pacing),
+            ("what it takes from others", history.strategy.heating),
+        )
         if on
-    ]  # fmt: skip
+    ]
     caption = "How warm each client is after a round, 1 at most; a client whose data are hard warms more slowly. "
     caption += (
         f"It sets {' and '.join(used)}." if used else "This strategy does not use it: everyone learns at full speed."

@@ -48,13 +48,22 @@ def guarded(history: History) -> list[Markup]:
 
 def told(found: Iterable[Trouble]) -> Markup:
     """A table of troubles."""
-    return table("Failures and warnings", ["who", "what", "round", "when", "reason", "what to do"], [
+    return table(
+        "Failures and warnings",
+        ["who", "what", "round", "when", "reason", "what to do"],
         [
-            trouble.who or "the run", _kind(trouble), NOTHING if trouble.round is None else str(trouble.round),
-            moment(trouble.time), trouble.reason.removeprefix(f"[{trouble.kind}] "), _remedy(trouble),
-        ]
-        for trouble in found
-    ], prose=(1, 2, 3, 4, 5))  # fmt: skip
+            [
+                trouble.who or "the run",
+                _kind(trouble),
+                NOTHING if trouble.round is None else str(trouble.round),
+                moment(trouble.time),
+                trouble.reason.removeprefix(f"[{trouble.kind}] "),
+                _remedy(trouble),
+            ]
+            for trouble in found
+        ],
+        prose=(1, 2, 3, 4, 5),
+    )
 
 
 def _kind(trouble: Trouble) -> str | Markup:

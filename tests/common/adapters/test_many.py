@@ -6,7 +6,7 @@ import torch
 from common.adapters.gated import GatedSettings
 from common.adapters.many import pick, repeat, run, stack
 from common.errors import ModelError
-from common.recommenders.click import ClickModel, ClickShape, click_loss
+from common.recommenders.click.model import ClickModel, ClickShape, click_loss
 
 SHAPE = ClickShape({"age": 3, "city": 4}, {"kind": 5}, width=4, layers=(6, 3))
 CLIENTS, ROWS = 5, 7

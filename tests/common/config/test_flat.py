@@ -113,9 +113,14 @@ def test_a_seed_that_a_generator_does_not_take_is_refused(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("sets", "said"),
-    [("x:0", "'data.sets' = 'x:0' gives a set 0 clients"), ("x:1 y:0", "0 clients"), ("x:", "cannot read 'x:'"),
-     ("", "no data set is named"), ("x x", "stands twice")],
-)  # fmt: skip
+    [
+        ("x:0", "'data.sets' = 'x:0' gives a set 0 clients"),
+        ("x:1 y:0", "0 clients"),
+        ("x:", "cannot read 'x:'"),
+        ("", "no data set is named"),
+        ("x x", "stands twice"),
+    ],
+)
 def test_sets_that_cannot_be_dealt_are_refused(sets: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         from_flat({"data.sets": sets})

@@ -51,10 +51,17 @@ def test_another_computation_has_another_digest(tmp_path: Path, family: str, cha
 def test_what_does_not_change_a_hidden_state_does_not_count(tmp_path: Path, family: str) -> None:
     first = digest_of(tmp_path, family)
     edit_config(
-        tmp_path, transformers_version="4.30.0", torch_dtype="float16", dtype=None, architectures=["Other"],
-        use_cache=False, position_embedding_type="absolute",
-        id2label={"0": "a"}, initializer_range=0.5, **PUBLISHED_DROPOUT[family],
-    )  # fmt: skip
+        tmp_path,
+        transformers_version="4.30.0",
+        torch_dtype="float16",
+        dtype=None,
+        architectures=["Other"],
+        use_cache=False,
+        position_embedding_type="absolute",
+        id2label={"0": "a"},
+        initializer_range=0.5,
+        **PUBLISHED_DROPOUT[family],
+    )
     assert config_digest(tmp_path) == first
 
 

@@ -83,8 +83,13 @@ def test_a_cut_manifest_says_what_the_folder_is(tiny, tmp_path: Path) -> None:
     _, server = write_sides(tiny("gpt2"), Cut(2, 1), tmp_path)
     found = json.loads((server / "cut.json").read_text())
     assert {name: found[name] for name in ("side", "k", "m", "layers", "family", "schema")} == {
-        "side": "server", "k": 2, "m": 1, "layers": LAYERS, "family": "gpt2", "schema": 3,
-    }  # fmt: skip
+        "side": "server",
+        "k": 2,
+        "m": 1,
+        "layers": LAYERS,
+        "family": "gpt2",
+        "schema": 3,
+    }
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

@@ -18,9 +18,12 @@ from tests.common.cut.tiny import CAUSAL, batch, load_whole
 WAYS = {
     "greedy": {"num_beams": 1},
     "beams": {"num_beams": 4, "num_return_sequences": 3},
-    "constrained": {"num_beams": 4, "prefix_allowed_tokens_fn": lambda row, ids: [3 + (7 * len(ids) + j) % 50 for j in range(9)]},
+    "constrained": {
+        "num_beams": 4,
+        "prefix_allowed_tokens_fn": lambda row, ids: [3 + (7 * len(ids) + j) % 50 for j in range(9)],
+    },
     "processed": {"num_beams": 2, "no_repeat_ngram_size": 2, "repetition_penalty": 1.5},
-}  # fmt: skip
+}
 LONG = {"max_new_tokens": 6, "do_sample": False}
 BOTH = [(family, attention) for family in CAUSAL for attention in ("sdpa", "eager")]
 

@@ -135,16 +135,36 @@ def test_positions_given_by_the_caller_reach_the_hosted_layers(tiny, family: str
 
 VARIANTS = [
     ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}}),
-    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8,
-                                   "rope_theta": 500.0}}),
-    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "rope_theta": 500.0,
-                                   "high_freq_factor": 4.0, "original_max_position_embeddings": 8}}),
+    (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 8,
+                "rope_theta": 500.0,
+            }
+        },
+    ),
+    (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "rope_theta": 500.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8,
+            }
+        },
+    ),
     ("gemma2", {"final_logit_softcapping": 0.5, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 3}),
     ("gemma3_text", {"use_bidirectional_attention": True, "final_logit_softcapping": 0.5}),
     ("gemma2", {"use_bidirectional_attention": True}),
     ("gpt2", {"reorder_and_upcast_attn": True, "scale_attn_by_inverse_layer_idx": True}),
     ("bert", {"is_decoder": True}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)

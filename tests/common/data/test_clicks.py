@@ -92,10 +92,13 @@ def test_a_restricted_log_has_these_users_rows(log: ClickLog, order: list[int], 
 def test_the_digest_notices_every_column() -> None:
     log = click_log([0, 1], [0, 1], [0, 1], [1, 2])
     others = [
-        click_log([0, 2], [0, 1], [0, 1], [1, 2]), click_log([0, 1], [0, 2], [0, 1], [1, 2]),
-        click_log([0, 1], [0, 1], [1, 1], [1, 2]), click_log([0, 1], [0, 1], [0, 1], [1, 3]), split_clicks(log),
+        click_log([0, 2], [0, 1], [0, 1], [1, 2]),
+        click_log([0, 1], [0, 2], [0, 1], [1, 2]),
+        click_log([0, 1], [0, 1], [1, 1], [1, 2]),
+        click_log([0, 1], [0, 1], [0, 1], [1, 3]),
+        split_clicks(log),
         replace(log, user_keys=("a", "b", "c", "d")),
-    ]  # fmt: skip
+    ]
     assert len({log.digest, *(other.digest for other in others)}) == 1 + len(others)
     assert log.digest == click_log([1, 0], [1, 0], [1, 0], [2, 1]).digest
 

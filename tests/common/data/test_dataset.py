@@ -32,8 +32,12 @@ def test_a_folder_gives_back_what_was_saved(tmp_path: Path, timed: bool, divided
     found = Dataset.load(tmp_path / "toy")
     assert found.digest == known.digest == digest_in(tmp_path / "toy")[1]
     assert (found.name, found.generated, found.licence, found.source, found.split) == (
-        known.name, known.generated, known.licence, known.source, known.split,
-    )  # fmt: skip
+        known.name,
+        known.generated,
+        known.licence,
+        known.source,
+        known.split,
+    )
     assert found.interactions.user_keys == known.interactions.user_keys
     assert (found.interactions.times is not None) == timed
     assert found.catalogue.items == known.catalogue.items

@@ -75,8 +75,10 @@ def test_amazon_is_downloaded_by_category(tmp_path: Path) -> None:
     seen = json.loads((tmp_path / ".raw" / "amazon-2023-books.json").read_text())
     body = source.files[source.asked[0]]
     assert seen["Books.csv.gz"] == {
-        "url": source.asked[0], "sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)
-    }  # fmt: skip
+        "url": source.asked[0],
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "bytes": len(body),
+    }
 
 
 def test_a_file_without_a_published_checksum_is_compared_with_the_first_that_came(tmp_path: Path) -> None:

@@ -39,9 +39,15 @@ def test_without_times_there_is_one_split(tmp_path: Path) -> None:
 def test_a_click_log_is_told_by_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     manifest = {
-        "schema": 1, "kind": "clicks", "name": "log", "generated": False, "licence": "none", "source": "a test",
-        "digests": {"rows": "00"}, "counts": {"users": 2, "rows": 3},
-    }  # fmt: skip
+        "schema": 1,
+        "kind": "clicks",
+        "name": "log",
+        "generated": False,
+        "licence": "none",
+        "source": "a test",
+        "digests": {"rows": "00"},
+        "counts": {"users": 2, "rows": 3},
+    }
     (tmp_path / "log" / "dataset.json").write_text(json.dumps(manifest))
     found = summary(tmp_path / "log")
     assert found["kind"] == "clicks" and found["counts"]["rows"] == 3 and listing(tmp_path) == [found]

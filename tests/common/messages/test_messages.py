@@ -9,14 +9,15 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
-from common.click_counts import count
 from common.errors import MessageError
+from common.evaluation.click_counts import count
+from common.evaluation.rankings import METRICS
 from common.messages import (
     COST,
     Clicks,
     ClientFacts,
-    Doors,
     Hello,
+    HostedAccess,
     Rankings,
     Report,
     Roster,
@@ -27,7 +28,6 @@ from common.messages import (
 )
 from common.messages.adapter import odd_values
 from common.messages.measurement import joined
-from common.metrics import METRICS
 
 ADAPTER = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4)}
 SET = SetFacts("set", "f" * 64, 4, True, "leave-last-out")
@@ -57,10 +57,22 @@ def stacked(clients: int) -> dict[str, torch.Tensor]:
 def report(clients: tuple[str, ...] = ("c", "d"), **changes: object) -> Report:
     n = len(clients)
     known = Report(
-        2, clients, stacked(n), [64.0] * n, [1.5] * n, [], [3] * n, {"up": [5.0] * n, "down": [6.0] * n}, clients,
-        [0.5] * n, {"validation": rankings(*clients)}, {}, {"x": "privacy budget"}, {"train": 3.0, "evaluate": 1.0},
+        2,
+        clients,
+        stacked(n),
+        [64.0] * n,
+        [1.5] * n,
+        [],
+        [3] * n,
+        {"up": [5.0] * n, "down": [6.0] * n},
+        clients,
+        [0.5] * n,
+        {"validation": rankings(*clients)},
+        {},
+        {"x": "privacy budget"},
+        {"train": 3.0, "evaluate": 1.0},
         {"peak": 7, "limit": 9},
-    )  # fmt: skip
+    )
     return replace(known, **changes)
 
 
@@ -68,14 +80,23 @@ def report(clients: tuple[str, ...] = ("c", "d"), **changes: object) -> Report:
 def test_a_task_of_one_client_or_of_many(clients: int) -> None:
     names = tuple(f"shop-{place}" for place in range(clients))
     task = Task(
-        "app", "run", 3, names, ADAPTER, {"t": torch.ones(2, 5)}, {"age": [0, 4]}, stacked(clients), stacked(clients),
-        (0.25,) * clients, (0,) * clients,
-        {name: Doors("host:1", {0.0: f"{name}-mix", 0.5: f"{name}-half"}) for name in names},
-    )  # fmt: skip
+        "app",
+        "run",
+        3,
+        names,
+        ADAPTER,
+        {"t": torch.ones(2, 5)},
+        {"age": [0, 4]},
+        stacked(clients),
+        stacked(clients),
+        (0.25,) * clients,
+        (0,) * clients,
+        {name: HostedAccess("host:1", {0.0: f"{name}-mix", 0.5: f"{name}-half"}) for name in names},
+    )
     read = Task.from_record(task.to_record())
     assert (read.app, read.run, read.round, read.clients, read.paces) == ("app", "run", 3, names, (0.25,) * clients)
     assert same(read.shared, ADAPTER) and same(read.tables, task.tables) and read.codes == {"age": (0, 4)}
-    assert same(read.personal, task.personal) and same(read.own, task.own) and read.doors == task.doors
+    assert same(read.personal, task.personal) and same(read.own, task.own) and read.access == task.access
 
 
 def test_a_task_whose_tensors_are_of_other_clients_is_refused() -> None:
@@ -107,9 +128,12 @@ def test_a_report_of_clicks_with_counts() -> None:
 
 def test_a_report_of_the_end() -> None:
     sent = Report(
-        2, measured=("c",), shares=[0.0], measurements={"test": rankings("c")},
+        2,
+        measured=("c",),
+        shares=[0.0],
+        measurements={"test": rankings("c")},
         details={"evidence": {"popularity": [1.0]}, "cost": {name: [7.0] for name in COST}},
-    )  # fmt: skip
+    )
     read = Report.from_record(sent.to_record(), Rankings)
     assert read.details["cost"] == dict.fromkeys(COST, (7.0,)) and read.details["evidence"] == {"popularity": (1.0,)}
     assert not read.contribution and not read.clients

@@ -88,10 +88,18 @@ def test_a_resume_goes_on_from_what_was_spent(make: object) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"spent": math.nan}, {"spent": -1.0}, {"spent": 0.0}, {"spent": "1"}, {"releases": -1}, {"releases": True},
-        {"releases": 0}, {"mechanism": "laplace"}, {"delta": 1e-6}, {"schema": 9},
+        {"spent": math.nan},
+        {"spent": -1.0},
+        {"spent": 0.0},
+        {"spent": "1"},
+        {"releases": -1},
+        {"releases": True},
+        {"releases": 0},
+        {"mechanism": "laplace"},
+        {"delta": 1e-6},
+        {"schema": 9},
     ],
-)  # fmt: skip
+)
 def test_a_damaged_or_foreign_account_is_refused(change: dict) -> None:
     account = Accountant("gaussian", DELTA)
     account.charge(gaussian(1.0))

@@ -16,9 +16,21 @@ from transformers import (
 )
 
 TITLES = (
-    "Halo 3", "Halo", "Halo 3: ODST", ".hack//G.U. Vol. 1", 'The "Best" of Pokémon (DS)', "Ōkami", "神の塔", "Tetris!",
-    "Zelda - Link's Awakening", "Halo", "1942", "</s>", 'Say "Hi"', "Mario Kart: Double Dash!!",
-)  # fmt: skip
+    "Halo 3",
+    "Halo",
+    "Halo 3: ODST",
+    ".hack//G.U. Vol. 1",
+    'The "Best" of Pokémon (DS)',
+    "Ōkami",
+    "神の塔",
+    "Tetris!",
+    "Zelda - Link's Awakening",
+    "Halo",
+    "1942",
+    "</s>",
+    'Say "Hi"',
+    "Mario Kart: Double Dash!!",
+)
 """Prefixes of one another, quotes at either end, duplicates, characters of several bytes, a special token's name."""
 
 CORPUS = [*TITLES, "### Instruction:\nGiven a list of titles\n\n### Input:\n", '", "', "### Response:\n"] * 2
@@ -55,10 +67,18 @@ def llama(vocabulary: int, seed: int = 0, positions: int = 512, layers: int = 2)
     """A random small Llama, 16 wide, its output weights large enough for a peaked distribution."""
     set_seed(seed)
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=16, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
-        intermediate_size=32, max_position_embeddings=positions, pad_token_id=0, eos_token_id=1, bos_token_id=None,
+        vocab_size=vocabulary,
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        max_position_embeddings=positions,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
         initializer_range=0.3,
-    )  # fmt: skip
+    )
     return LlamaForCausalLM(config).eval()
 
 
@@ -66,7 +86,14 @@ def gpt2(vocabulary: int, seed: int = 0, positions: int = 512) -> PreTrainedMode
     """A random two-layer GPT-2, 16 wide."""
     set_seed(seed)
     config = GPT2Config(
-        vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=positions, pad_token_id=0, eos_token_id=1,
-        bos_token_id=1, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=positions,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=1,
+        initializer_range=0.3,
+    )
     return GPT2LMHeadModel(config).eval()

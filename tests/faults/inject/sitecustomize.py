@@ -216,11 +216,15 @@ def in_date(module: ModuleType) -> None:
 POINTS: dict[str, Callable[[ModuleType], None]] = {}
 if PLANS:
     POINTS |= {
-        "client_app.app": in_client_app, "client_app.hosted": in_hosted, "server_app.transport": in_transport,
+        "client_app.app": in_client_app,
+        "client_app.hosted": in_hosted,
+        "server_app.transport": in_transport,
         "server_app.strategy": in_strategy,
-        "server_app.hosting": in_hosting, "server_app.split.host": in_host, "server_app.split.engine": in_engine,
+        "server_app.hosting": in_hosting,
+        "server_app.split.host": in_host,
+        "server_app.split.engine": in_engine,
         "common.run_folder": in_run_folder,
-    }  # fmt: skip
+    }
 if CLOCK:
     POINTS["flwr.supercore.date"] = in_date
     wrap(time, "time", lambda inner: lambda: inner() + CLOCK)

@@ -75,9 +75,14 @@ def ends(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize(("file", "command"), [(file, command) for file, known in READS.items() for command in known])
 def test_a_damaged_file_of_a_run_is_named(
-    home: Path, tmp_path: Path, file: str, command: str, damage: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    home: Path,
+    tmp_path: Path,
+    file: str,
+    command: str,
+    damage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = home / "runs" / "one" / file
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     words = [word.format(out=tmp_path / "out") for word in OF_A_RUN[command]]
@@ -111,9 +116,13 @@ WRITERS = {
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=errno.errorcode.get)
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_disk_that_takes_nothing_is_named(
-    home: Path, tmp_path: Path, command: str, number: int, monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    tmp_path: Path,
+    command: str,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "users").write_text("toy-u0\n")
     words = [word.format(out=tmp_path / "out", users=tmp_path / "users") for word in WRITERS[command]]
     _refuse_writing(number, monkeypatch)

@@ -60,8 +60,12 @@ def test_list_and_show_in_words_and_json(tables: list[str]) -> None:
     assert "  Pink [1]\n" in shown and "can be split by: leave-last-out, 2 of 3 users can be tested" in shown
     assert "1 have no history or no test item; global-time, " in shown
     assert json.loads(say("show", "shop", "--json"))["titles"] == [
-        "Red & Green", "Blue", "Pink [1]", "Grey", "Black",
-    ]  # fmt: skip
+        "Red & Green",
+        "Blue",
+        "Pink [1]",
+        "Grey",
+        "Black",
+    ]
 
 
 def test_a_title_does_not_steer_the_terminal(fellrec_home: Path, tables: list[str]) -> None:

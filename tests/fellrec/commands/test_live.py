@@ -23,9 +23,12 @@ def test_the_printed_address_leads_to_the_page_and_ctrl_c_ends_it(tmp_path: Path
     append(tmp_path / "log", log())
     command = "import typer; from fellrec.commands.live import live_command; typer.run(live_command)"
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "--events", str(tmp_path / "log")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", command, "--events", str(tmp_path / "log")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    )
     try:
         url = process.stdout.readline().strip()
         assert url.startswith("http://127.0.0.1:") and len(url.partition("?token=")[2]) >= 43

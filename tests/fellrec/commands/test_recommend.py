@@ -111,9 +111,9 @@ def test_a_generative_recommender_answers_alike_through_the_service(
     shutil.rmtree(Path(run.config().home) / "clients" / "shared", ignore_errors=True)
     hosting = Hosting(run.config(), run.name, tmp_path)
     try:
-        doors = hosting.show("toy-1", {0.0: run.load_adapter("toy-1")}, 60.0)
-        (tmp_path / "token").write_text(doors.tokens[0.0])
-        with recommending(run, "toy-1", ServiceAt(doors.address, tmp_path / "token")) as ready:
+        access = hosting.show("toy-1", {0.0: run.load_adapter("toy-1")}, 60.0)
+        (tmp_path / "token").write_text(access.tokens[0.0])
+        with recommending(run, "toy-1", ServiceAt(access.address, tmp_path / "token")) as ready:
             assert ready.for_history(["red fox", "blue bear"], 4) == expected
     finally:
         hosting.close()

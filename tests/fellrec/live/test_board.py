@@ -26,11 +26,14 @@ def test_at_each_event_of_a_run_every_part_can_be_drawn() -> None:
 
 def test_who_is_at_work_who_answered_and_who_is_away() -> None:
     events = log(rounds=1, of=3)
-    more = timed([
-        {"event": "round_started", "round": 2, "of": 3, "clients": list(CLIENTS), "quorum": 2, "messages": 3},
-        {"event": "replied", "round": 2, "clients": ["north"], "ok": True},
-        {"event": "replied", "round": 2, "clients": ["south"], "ok": False},
-    ], 2000.0)  # fmt: skip
+    more = timed(
+        [
+            {"event": "round_started", "round": 2, "of": 3, "clients": list(CLIENTS), "quorum": 2, "messages": 3},
+            {"event": "replied", "round": 2, "clients": ["north"], "ok": True},
+            {"event": "replied", "round": 2, "clients": ["south"], "ok": False},
+        ],
+        2000.0,
+    )
     found = parts(events + more)
     assert "2 of 3" in found["status"] and "answered in this round (quorum 2)" in found["status"]
     assert "left to train" in found["status"]
@@ -56,17 +59,33 @@ def test_a_failure_is_told_with_its_reason_and_the_newest_trouble_first() -> Non
 
 def test_many_clients_are_counted_and_not_listed() -> None:
     users, told = [f"user-{n}" for n in range(500)], {"users": 1, "items": 9, "train_interactions": 8, "dataset": "toy"}
-    events = timed([
-        {"event": "run_started", "run": "one", "folder": "/runs/one"},
-        {"event": "joined", "clients": dict.fromkeys(users[:300], told), "back": []},
-        {"event": "joined", "clients": dict.fromkeys(users[300:], told), "back": []},
-        {"event": "round_started", "round": 1, "of": 2, "clients": users, "quorum": 300, "messages": 2},
-        {"event": "replied", "round": 1, "clients": users[:300], "ok": True},
-        {"event": "validated", "round": 0, "metric": "auc", "means": {"auc": 0.6, "user_auc": 0.7}, "balance": {"worst": 0.5},
-         "clients": dict.fromkeys(users, 0.6)},
-        {"event": "round_ended", "round": 1, "seconds": {"train": 1.0}, "loss": 0.5, "clients_ok": 300,
-         "clients_failed": {"user-4": "silent"}, "void": False, "clients": dict.fromkeys(users[:300], {"loss": 0.5})},
-    ])  # fmt: skip
+    events = timed(
+        [
+            {"event": "run_started", "run": "one", "folder": "/runs/one"},
+            {"event": "joined", "clients": dict.fromkeys(users[:300], told), "back": []},
+            {"event": "joined", "clients": dict.fromkeys(users[300:], told), "back": []},
+            {"event": "round_started", "round": 1, "of": 2, "clients": users, "quorum": 300, "messages": 2},
+            {"event": "replied", "round": 1, "clients": users[:300], "ok": True},
+            {
+                "event": "validated",
+                "round": 0,
+                "metric": "auc",
+                "means": {"auc": 0.6, "user_auc": 0.7},
+                "balance": {"worst": 0.5},
+                "clients": dict.fromkeys(users, 0.6),
+            },
+            {
+                "event": "round_ended",
+                "round": 1,
+                "seconds": {"train": 1.0},
+                "loss": 0.5,
+                "clients_ok": 300,
+                "clients_failed": {"user-4": "silent"},
+                "void": False,
+                "clients": dict.fromkeys(users[:300], {"loss": 0.5}),
+            },
+        ]
+    )
     assert "300 of 500" in parts(events[:5])["status"]
     found = parts(events)
     assert "500 of 500 clients" in found["clients"] and "1 failed in round 1" in found["clients"]

@@ -80,5 +80,6 @@ def test_a_tls_key_is_no_supernode_key(node: Node) -> None:
 
 def test_what_is_not_given_is_a_warning_or_nothing() -> None:
     assert verdicts([*keys_and_certificates(Node()), *supernode_key(Node())]) == {
-        "root certificate": "warn", "SuperNode key": "warn",
-    }  # fmt: skip
+        "root certificate": "warn",
+        "SuperNode key": "warn",
+    }

@@ -97,8 +97,10 @@ def test_settings_come_from_node_env_and_unknown_ones_are_named(tmp_path: Path) 
         env.write_text(env.read_text(), encoding=encoding)
         assert Node.from_env(env) == Node(name="a", k=2, data_path=tmp_path / "data")
     for line, word in (
-        ("FELLREC_NOD=a", "did you mean 'FELLREC_NODE'"), ("FELLREC_SPLIT_K=-1", "-1"), ("nonsense", "line 1"),
-    ):  # fmt: skip
+        ("FELLREC_NOD=a", "did you mean 'FELLREC_NODE'"),
+        ("FELLREC_SPLIT_K=-1", "-1"),
+        ("nonsense", "line 1"),
+    ):
         env.write_text(line + "\n")
         with pytest.raises(ConfigError, match=word):
             Node.from_env(env)

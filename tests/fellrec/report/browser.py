@@ -22,9 +22,17 @@ FOUND = next((path for name in NAMES if (path := shutil.which(name))), None)
 needs_browser = pytest.mark.skipif(FOUND is None, reason=f"no browser: none of {', '.join(NAMES)} is on the PATH")
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-extensions", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--remote-debugging-pipe",
+)
 PHONE, DESK = 360, 1280
 SECONDS = 60.0
 """That a command, or a condition on a page, may take."""
@@ -122,9 +130,18 @@ def browsing(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
     os.mkfifo(back)
     # Chromium reads commands from descriptor 3 and answers on 4
     process = subprocess.Popen(
-        ["sh", "-c", 'exec "$@" 3<"$0/to" 4>"$0/back"', str(folder), str(FOUND), *flags, f"--user-data-dir={folder / 'profile'}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            "sh",
+            "-c",
+            'exec "$@" 3<"$0/to" 4>"$0/back"',
+            str(folder),
+            str(FOUND),
+            *flags,
+            f"--user-data-dir={folder / 'profile'}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     ends = os.open(to, os.O_WRONLY), os.open(back, os.O_RDONLY)
     try:
         yield Browser(*ends)

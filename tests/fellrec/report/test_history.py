@@ -17,12 +17,40 @@ JSON = st.recursive(
     max_leaves=6,
 )
 KINDS = [
-    "run_started", "joined", "away", "strategy", "resumed", "round_started", "replied", "validated", "round_ended",
-    "rejected", "refused", "warning", "stopped_early", "measuring", "run_failed", "run_ended", "add", "__class__",
-]  # fmt: skip
+    "run_started",
+    "joined",
+    "away",
+    "strategy",
+    "resumed",
+    "round_started",
+    "replied",
+    "validated",
+    "round_ended",
+    "rejected",
+    "refused",
+    "warning",
+    "stopped_early",
+    "measuring",
+    "run_failed",
+    "run_ended",
+    "add",
+    "__class__",
+]
 FIELDS = [
-    "round", "of", "clients", "client", "ok", "loss", "weights", "seconds", "void", "clients_failed", "reason", "time", "run",
-]  # fmt: skip
+    "round",
+    "of",
+    "clients",
+    "client",
+    "ok",
+    "loss",
+    "weights",
+    "seconds",
+    "void",
+    "clients_failed",
+    "reason",
+    "time",
+    "run",
+]
 EVENT = st.fixed_dictionaries({"event": st.sampled_from(KINDS)}, optional=dict.fromkeys(FIELDS, JSON))
 
 
@@ -48,9 +76,12 @@ def test_what_goes_wrong_is_named() -> None:
     ]
     history = History.of_events(log() + timed(more, 2000.0))
     assert [(found.who, found.kind, found.grave) for found in history.troubles] == [
-        ("west", "away", False), ("node 7", "FR400", True), ("north", "silent", True), ("south", "slow", False),
+        ("west", "away", False),
+        ("node 7", "FR400", True),
+        ("north", "silent", True),
+        ("south", "slow", False),
         ("the run", "FR600", True),
-    ]  # fmt: skip
+    ]
     assert history.state == "failed" and "nobody is left" in history.reason and not history.members["west"].here
     assert history.troubles[3].hint == "wait" and history.troubles[3].round == 3 and history.last == 2004.0
 

@@ -28,9 +28,18 @@ JUNK = st.recursive(
     max_leaves=6,
 )
 HOSTILE = (
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "' onload='alert(3)", "</svg></title></style><b>",
-    "javascript:alert(4)", "a\u202eb\x00c", "]]>--><!--", "&lt;i&gt;", "//evil.example/x", "\ud83d", "x" * 300,
-)  # fmt: skip
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "' onload='alert(3)",
+    "</svg></title></style><b>",
+    "javascript:alert(4)",
+    "a\u202eb\x00c",
+    "]]>--><!--",
+    "&lt;i&gt;",
+    "//evil.example/x",
+    "\ud83d",
+    "x" * 300,
+)
 
 
 def read(run: RunFolder) -> Page:
@@ -44,8 +53,17 @@ def test_the_report_of_a_real_run_tells_all_of_it(fellrec_home: Path) -> None:
     run = RunFolder.find("one")
     page, ended = read(run), run.result()
     titles = [picture[0][1] for picture in page.pictures]
-    for wanted in ("beside the baselines", "of each client", "Training loss", "Validation", "Mixing weights", "Weight on itself",
-                   "Warmth", "whole model", "Seconds"):  # fmt: skip
+    for wanted in (
+        "beside the baselines",
+        "of each client",
+        "Training loss",
+        "Validation",
+        "Mixing weights",
+        "Weight on itself",
+        "Warmth",
+        "whole model",
+        "Seconds",
+    ):
         assert any(wanted in title for title in titles), wanted
     shown = f"{ended['metrics']['test']['recall@10']:.4f}"
     assert shown in page.said and f"{ended['metrics']['baselines']['item_knn']['recall@10']:.4f}" in page.said
@@ -56,9 +74,14 @@ def test_the_report_of_a_real_run_tells_all_of_it(fellrec_home: Path) -> None:
 
 def test_the_report_of_a_generative_run_tells_its_grounding(fellrec_home: Path) -> None:
     chosen = tiny_causal_settings(
-        fellrec_home, run_name="one", num_server_rounds=1, train__examples=2, evaluate__valid_users=2, evaluate__test_users=2,
+        fellrec_home,
+        run_name="one",
+        num_server_rounds=1,
+        train__examples=2,
+        evaluate__valid_users=2,
+        evaluate__test_users=2,
         generate__compare=True,
-    )  # fmt: skip
+    )
     federate(chosen, nodes=1)
     page = read(RunFolder.find("one"))
     assert "Ways of grounding generated text" in page.said and "trie, as served" in page.said

@@ -9,8 +9,13 @@ from tests.fellrec.report.reading import Page
 def test_a_row_is_named_by_its_first_cell_and_numbers_stand_to_the_right() -> None:
     page = Page(table("Losses", ["client", "loss", "why"], [["<b>", "1.0", "x"]], prose=(2,)))
     assert [(tag, found.get("scope"), found.get("class")) for tag, found in page.elements if tag in ("th", "td")] == [
-        ("th", "col", None), ("th", "col", "n"), ("th", "col", None), ("th", "row", None), ("td", None, "n"), ("td", None, "w"),
-    ]  # fmt: skip
+        ("th", "col", None),
+        ("th", "col", "n"),
+        ("th", "col", None),
+        ("th", "row", None),
+        ("td", None, "n"),
+        ("td", None, "w"),
+    ]
     assert "<b>" in page.said and "b" not in page.tags()
 
 

@@ -28,9 +28,12 @@ def test_the_mean_is_that_of_each_groups_rows(rows: list[tuple[int, int]], seed:
 def test_what_cannot_be_averaged_is_refused() -> None:
     values, ones = torch.ones(2, 3), torch.ones(2)
     for groups, weights, spoilt in (
-        ([0, 4], ones, values), ([0, 1], torch.tensor([1.0, -1.0]), values), ([0], ones, values),
-        ([0, 1], ones, values.clone().fill_(float("inf"))), ([0, 1], torch.tensor([1.0, float("nan")]), values),
-    ):  # fmt: skip
+        ([0, 4], ones, values),
+        ([0, 1], torch.tensor([1.0, -1.0]), values),
+        ([0], ones, values),
+        ([0, 1], ones, values.clone().fill_(float("inf"))),
+        ([0, 1], torch.tensor([1.0, float("nan")]), values),
+    ):
         with pytest.raises(MessageError):
             mean_by_group(spoilt, torch.tensor(groups), weights, 2)
     spoilt = torch.tensor([[1.0], [float("nan")]])

@@ -21,7 +21,7 @@ from common.cut import Cut
 from common.pb import split_pb2 as pb
 from server_app.split.engine import Engine
 from server_app.split.settings import Limits
-from server_app.split.vault import WORKING, Vault
+from server_app.split.snapshots import WORKING, SnapshotStore
 from server_app.split.work import Work
 from tests.server_app.split.tiny import SEED, host_for
 
@@ -58,7 +58,7 @@ def die_at(boundary: str, op: str, count: int) -> None:
 
     around(Engine, "_accept", "received", "queued", lambda item: item if isinstance(item, Work) else False)
     around(Engine, "_answer", "computed", "answered", lambda work, *_: work)
-    around(Vault, "save", "unsaved", "saved", lambda client, name, *_: None if name == WORKING else False)
+    around(SnapshotStore, "save", "unsaved", "saved", lambda client, name, *_: None if name == WORKING else False)
 
 
 def serve(case: dict[str, Any], first: bool) -> None:

@@ -16,8 +16,15 @@ from tests.server_app.split.tiny import WIDTH
 
 def hello(**changes: object) -> bytes:
     """A good Hello to a BERT cut at (1, 1); ``changes`` make it another."""
-    fields = {"protocol": PROTOCOL, "digest": "bert", "k": 1, "m": 1, "hidden_size": WIDTH,
-              "codec": Codec.FP32.number, "training": True}  # fmt: skip
+    fields = {
+        "protocol": PROTOCOL,
+        "digest": "bert",
+        "k": 1,
+        "m": 1,
+        "hidden_size": WIDTH,
+        "codec": Codec.FP32.number,
+        "training": True,
+    }
     return pb.Frame(hello=pb.Hello(**{**fields, **changes})).SerializeToString()
 
 
@@ -33,8 +40,15 @@ def request(op: int, tensors: Sequence[Tensor] = (), /, **changes: object) -> pb
     rows = Rows.of(tensors[0], None, None).message() if tensors else None
     micros = [] if op == pb.OP_INFER else [pb.Micro(id=1, forward=1)]
     announced = [announce(tensor.flatten(0, 1), Codec.FP32) for tensor in tensors]
-    fields = {"number": 1, "op": op, "step": 0, "micros": micros, "rows": rows, "tensors": announced,
-              "input_gradient": True}  # fmt: skip
+    fields = {
+        "number": 1,
+        "op": op,
+        "step": 0,
+        "micros": micros,
+        "rows": rows,
+        "tensors": announced,
+        "input_gradient": True,
+    }
     return pb.Request(**{**fields, **changes})
 
 

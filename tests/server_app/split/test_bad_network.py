@@ -22,7 +22,7 @@ from tests.server_app.split.tiny import (
     optimiser,
     trained,
     trained_client,
-)  # fmt: skip
+)
 
 CUT = Cut(1, 1)
 RATE = 0.01
@@ -43,9 +43,9 @@ def train(link: SplitLink, folder: Path) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(("rung", "codec"), [("graph", Codec.FP32), ("input", Codec.FP32), ("sent again", Codec.INT8)])
 def test_adapters_are_those_of_a_good_network(make_host, folders: dict[str, Path], rung: str, codec: Codec) -> None:
-    limits = {
-        "graph": Limits(), "input": Limits(graph_bytes=0), "sent again": Limits(graph_bytes=0, input_bytes=0)
-    }[rung]  # fmt: skip
+    limits = {"graph": Limits(), "input": Limits(graph_bytes=0), "sent again": Limits(graph_bytes=0, input_bytes=0)}[
+        rung
+    ]
     host = make_host(limits=limits)
     address = host.start()
     host.begin("good", 1, RATE, SEED)

@@ -109,8 +109,12 @@ def test_a_mixed_batch_gives_what_each_client_gets_alone(make_host, kind: str, r
     mixed = make_host(kind, CUT, "mixed", limits=limits, batch_seconds=TOGETHER)
     together = run(mixed, kind, list(SHAPES))
     assert batches(mixed) > 0.3
-    rungs = {sample.labels["rung"]: sample.value for metric in mixed.metrics.collect() for sample in metric.samples
-             if sample.name == "fellrec_split_backwards_total"}  # fmt: skip
+    rungs = {
+        sample.labels["rung"]: sample.value
+        for metric in mixed.metrics.collect()
+        for sample in metric.samples
+        if sample.name == "fellrec_split_backwards_total"
+    }
     assert rungs.get(rung, 0) > STEPS
     alone = make_host(kind, CUT, "alone", limits=limits, batch_clients=1)
     begun = untrained(alone)

@@ -77,8 +77,15 @@ def test_small_passes_do_not_make_the_machine_look_slow() -> None:
 
 def test_the_charge_follows_the_time_that_rows_take() -> None:
     """Operations, not seconds: counted for rows of many widths, each of the same number of cells."""
-    config = AutoConfig.for_model("bert", hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-                                  intermediate_size=256, vocab_size=10, max_position_embeddings=2048)  # fmt: skip
+    config = AutoConfig.for_model(
+        "bert",
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=256,
+        vocab_size=10,
+        max_position_embeddings=2048,
+    )
     model = AutoModel.from_config(config, attn_implementation="eager").eval()
     layers = model.encoder
     layers.config = config

@@ -20,7 +20,7 @@ from tests.server_app.split.tiny import (
     trained,
     trained_client,
     trained_whole,
-)  # fmt: skip
+)
 
 RUNGS = {
     "graph": Limits(),
@@ -38,8 +38,11 @@ FEW = [("bert", Cut(k, m), "graph", 3) for k in range(3) for m in range(3) if k 
 FEW += [(kind, Cut(2, 1), rung, 3) for kind in ("llama", "gpt2", "longformer") for rung in RUNGS]
 EVERY = [
     pytest.param(kind, Cut(k, m), rung, 20, marks=pytest.mark.slow)
-    for kind in ("bert", "llama", "gpt2") for k in range(3) for m in range(3) for rung in RUNGS
-]  # fmt: skip
+    for kind in ("bert", "llama", "gpt2")
+    for k in range(3)
+    for m in range(3)
+    for rung in RUNGS
+]
 FEW += [("llama", Cut(0, 0), "graph", 3), ("gpt2", Cut(0, 2), "graph", 3), ("bert", Cut(0, 1), "graph", 3)]
 
 

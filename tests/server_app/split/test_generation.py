@@ -118,11 +118,16 @@ def test_rows_follow_the_order_that_was_asked_for(service: Service) -> None:
 @pytest.mark.parametrize(
     ("fields", "rows"),
     [
-        ({"past": 3}, 2), ({"past": 5}, 2), ({"past": 4, "dropped": 1}, 2), ({"past": 4, "order": [0, 2]}, 2),
-        ({"past": 4}, 3), ({"past": 4, "id": 2}, 2), ({"past": 4, "caller": BOB}, 2),
+        ({"past": 3}, 2),
+        ({"past": 5}, 2),
+        ({"past": 4, "dropped": 1}, 2),
+        ({"past": 4, "order": [0, 2]}, 2),
+        ({"past": 4}, 3),
+        ({"past": 4, "id": 2}, 2),
+        ({"past": 4, "caller": BOB}, 2),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_columns_that_are_not_held_are_wanted_again(service: Service, fields: dict, rows: int) -> None:
     service.ask(columns(2, 4))
     before = service.ask(columns(2, 1), past=4)
@@ -254,8 +259,10 @@ HOSTILE = {
     "a mask without starts": (prefill() + decode(rows=MASKED), "INVALID_ARGUMENT"),
     "a start beyond the past": (prefill() + decode(rows=MASKED, starts=[0, 4]), "INVALID_ARGUMENT"),
     "padding between tokens": (prefill() + decode(hidden(1, 3), rows=LATE, starts=[0, 0]), "INVALID_ARGUMENT"),
-    "global tokens": (prefill(rows=pb.Rows(width=3, starts=[0, 0], lengths=[3, 3], masked=True, global_tokens=[1])),
-                      "INVALID_ARGUMENT"),
+    "global tokens": (
+        prefill(rows=pb.Rows(width=3, starts=[0, 0], lengths=[3, 3], masked=True, global_tokens=[1])),
+        "INVALID_ARGUMENT",
+    ),
     "no tensor": (prefill()[:0] + ask(pb.OP_PREFILL, [], micros=[], sequence=pb.Sequence(id=1)), "INVALID_ARGUMENT"),
     "NaN": (prefill(hidden(value=float("nan"))), "INVALID_ARGUMENT"),
     "a decode of nothing": (decode(number=1), "FAILED_PRECONDITION"),
@@ -268,7 +275,7 @@ HOSTILE = {
     "too much memory": (prefill(hidden(1, 64)), "RESOURCE_EXHAUSTED"),
     "the end of what never was": (ask(pb.OP_INFER, [X], ended=[5, 0, (1 << 32) - 1]), "OK"),
     "the end of what is asked for": (prefill() + decode(), "OK"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", HOSTILE)

@@ -56,9 +56,14 @@ def test_an_unknown_reason_is_told_and_other_lines_are_not(caplog: pytest.LogCap
 
 def start(stderr: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WATCH, LINE + "certificate has expired"], cwd=CHECKOUT, stderr=stderr, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", WATCH, LINE + "certificate has expired"],
+        cwd=CHECKOUT,
+        stderr=stderr,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_a_stderr_that_nobody_reads_is_watched_and_given_back() -> None:

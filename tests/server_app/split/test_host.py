@@ -327,11 +327,18 @@ def test_a_missing_certificate_and_a_taken_port_are_named(folders, tmp_path: Pat
         make_host(state="two", port=port).start()
 
 
-@pytest.mark.parametrize("changes", [
-    {"lora": HostedLora(())}, {"lora": HostedLora(("nothing",))}, {"lora": HostedLora(("query",), rank=0)},
-    {"lora": HostedLora(("query",), alpha=float("nan"))}, {"lora": HostedLora(("LayerNorm",))}, {"codecs": ()},
-    {"batch_clients": 0},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora": HostedLora(())},
+        {"lora": HostedLora(("nothing",))},
+        {"lora": HostedLora(("query",), rank=0)},
+        {"lora": HostedLora(("query",), alpha=float("nan"))},
+        {"lora": HostedLora(("LayerNorm",))},
+        {"codecs": ()},
+        {"batch_clients": 0},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(make_host, changes: dict) -> None:
     with pytest.raises(ConfigError):
         make_host(**changes)

@@ -35,7 +35,7 @@ from tests.server_app.split.tiny import (
     optimiser,
     trained,
     trained_client,
-)  # fmt: skip
+)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 STEPS, MICROS, RATE = 3, 2, 0.01
@@ -72,10 +72,14 @@ def free_port() -> int:
 def processes() -> Iterator[subprocess.Popen[str]]:
     """Forks hosts; importing torch once is enough."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.server_app.split.host_process"], cwd=CHECKOUT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "tests.server_app.split.host_process"],
+        cwd=CHECKOUT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"},
-    )  # fmt: skip
+    )
     yield process
     process.communicate(timeout=20)
 
@@ -96,9 +100,13 @@ def unbroken(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize(("death", "rung"), CASES, ids=str)
 def test_a_killed_host_goes_on_where_it_stood(
-    processes: subprocess.Popen[str], folders: dict[str, Path], tmp_path: Path, unbroken: tuple[dict, dict],
-    death: tuple[str, str, int], rung: str,
-) -> None:  # fmt: skip
+    processes: subprocess.Popen[str],
+    folders: dict[str, Path],
+    tmp_path: Path,
+    unbroken: tuple[dict, dict],
+    death: tuple[str, str, int],
+    rung: str,
+) -> None:
     port = free_port()
     case = {
         "folder": str(folders["bert"]),
@@ -135,8 +143,14 @@ def test_a_host_killed_in_mid_generation_changes_no_token(
     processes: subprocess.Popen[str], tmp_path: Path, place: str
 ) -> None:
     folder = model_folder("llama", tmp_path / "model", causal=True)
-    case = {"folder": str(folder), "kind": "llama", "state": str(tmp_path / "state"), "port": free_port(),
-            "death": (place, "OP_DECODE", 3), "rung": "graph"}  # fmt: skip
+    case = {
+        "folder": str(folder),
+        "kind": "llama",
+        "state": str(tmp_path / "state"),
+        "port": free_port(),
+        "death": (place, "OP_DECODE", 3),
+        "rung": "graph",
+    }
     inputs = batch(5, left=True)
     settings = {"max_new_tokens": 8, "min_new_tokens": 8, "num_beams": 4, "do_sample": False}
     print(json.dumps(case), file=processes.stdin, flush=True)

@@ -271,5 +271,9 @@ def test_a_decode_comes_before_a_prefill_and_both_run_alone() -> None:
     # each waits no longer, so that all are due
     while isinstance(batch := queue.next(1.0, active=7), list):
         batches.append([one.request.op for one in batch])
-    assert batches == [[op] for op in reversed(kinds)][:3] + [[pb.OP_PREFILL], [pb.OP_PREFILL], [pb.OP_BACKWARD],
-                                                             [pb.OP_FORWARD]]  # fmt: skip
+    assert batches == [[op] for op in reversed(kinds)][:3] + [
+        [pb.OP_PREFILL],
+        [pb.OP_PREFILL],
+        [pb.OP_BACKWARD],
+        [pb.OP_FORWARD],
+    ]

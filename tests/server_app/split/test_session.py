@@ -31,8 +31,12 @@ class Deaf:
     """A caller that sends and never takes what comes: its messages are not asked for, so its window fills."""
 
     def __init__(self, address: str, token: str, sent: list[bytes]) -> None:
-        options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0),
-                   ("grpc.http2.lookahead_bytes", 65_535)]  # fmt: skip
+        options = [
+            *CHANNEL_OPTIONS,
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", 65_535),
+        ]
         self._channel, self._over = grpc.insecure_channel(address, options), threading.Event()
 
         def outgoing():
@@ -173,5 +177,7 @@ def in_chunks(op: int) -> list[bytes]:
     """A request for a large reply."""
     data = LARGE.contiguous().numpy().tobytes()
     head = pb.Frame(request=request(op, [LARGE])).SerializeToString()
-    return [head, *(pb.Frame(chunk=data[at : at + CHUNK_BYTES]).SerializeToString()
-                    for at in range(0, len(data), CHUNK_BYTES))]  # fmt: skip
+    return [
+        head,
+        *(pb.Frame(chunk=data[at : at + CHUNK_BYTES]).SerializeToString() for at in range(0, len(data), CHUNK_BYTES)),
+    ]

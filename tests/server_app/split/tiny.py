@@ -26,8 +26,11 @@ KINDS = {
     "longformer": {**SHAPE, "vocab_size": 60, "max_position_embeddings": 60, "attention_window": [4] * LAYERS},
 }
 TARGETS = {
-    "bert": ("query", "value"), "llama": ("q_proj", "v_proj"), "gpt2": ("c_attn",), "longformer": ("query", "value"),
-}  # fmt: skip
+    "bert": ("query", "value"),
+    "llama": ("q_proj", "v_proj"),
+    "gpt2": ("c_attn",),
+    "longformer": ("query", "value"),
+}
 SEED = 7
 
 
@@ -72,8 +75,14 @@ def _with_lora(model: nn.Module, kind: str) -> nn.Module:
 
 def host_settings(kind: str, cut: Cut, **changes: object) -> HostSettings:
     """Settings of a host of a tiny model; ``changes`` replace single ones."""
-    settings = {"run": "test", "digest": kind, "k": cut.k, "m": cut.m, "hidden_size": WIDTH,
-                "lora": HostedLora(TARGETS[kind])}  # fmt: skip
+    settings = {
+        "run": "test",
+        "digest": kind,
+        "k": cut.k,
+        "m": cut.m,
+        "hidden_size": WIDTH,
+        "lora": HostedLora(TARGETS[kind]),
+    }
     return HostSettings(**{**settings, **changes})
 
 
@@ -83,9 +92,12 @@ def host_for(
     """A host of the middle layers, not started."""
     config = read_config(folder)
     return SplitHost(
-        server_side(folder, cut), host_settings(kind, cut, **changes), state, tls,
+        server_side(folder, cut),
+        host_settings(kind, cut, **changes),
+        state,
+        tls,
         whole_name=lambda name: whole_name(name, "server", cut, config),
-    )  # fmt: skip
+    )
 
 
 def link_settings(kind: str, cut: Cut, **changes: object) -> LinkSettings:

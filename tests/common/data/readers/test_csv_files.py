@@ -113,9 +113,14 @@ def test_no_row_of_a_table_of_tabs_is_swallowed_by_a_quotation_mark(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("form", "days"),
-    [("{:%Y%m%d}", "dates"), ("{:%Y%m%d%H%M%S}", "dates"), ("{:%Y%m%d}.0", "dates"), ("{:%Y/%m/%d}", "dates"),
-     ("{:%Y-%m-%d %H:%M:%S} UTC", "dates")],
-)  # fmt: skip
+    [
+        ("{:%Y%m%d}", "dates"),
+        ("{:%Y%m%d%H%M%S}", "dates"),
+        ("{:%Y%m%d}.0", "dates"),
+        ("{:%Y/%m/%d}", "dates"),
+        ("{:%Y-%m-%d %H:%M:%S} UTC", "dates"),
+    ],
+)
 def test_dates_are_dates_in_every_form_and_it_is_said(tmp_path: Path, form: str, days: str) -> None:
     when = [datetime(2024, 1, 20, tzinfo=UTC) + timedelta(days=n) for n in range(4)]
     rows = "user,item,date\n" + "".join(f"x,{'ab'[n % 2]},{form.format(day)}\n" for n, day in enumerate(when))

@@ -8,9 +8,20 @@ from common.errors import DataError
 
 @pytest.mark.parametrize(
     ("text", "nobody"),
-    [("", True), (" ", True), ("nan", True), ("NaN", True), ("NULL", True), ("<NA>", True), ("None", True),
-     ("0", False), ("nancy", False), ("NA", False), ("-", False)],
-)  # fmt: skip
+    [
+        ("", True),
+        (" ", True),
+        ("nan", True),
+        ("NaN", True),
+        ("NULL", True),
+        ("<NA>", True),
+        ("None", True),
+        ("0", False),
+        ("nancy", False),
+        ("NA", False),
+        ("-", False),
+    ],
+)
 def test_what_stands_for_nobody(text: str, nobody: bool) -> None:
     assert absent(text) == nobody
 

@@ -60,9 +60,13 @@ def test_the_official_form(tmp_path: Path) -> None:
     assert log.times.tolist() == [1684742000000, 1684742005000]
     names = log.item_attributes.names
     assert names == (
-        "item_type", "upload_type", "first_level_category_name", "second_level_category_name",
-        "third_level_category_name", "fourth_level_category_name",
-    )  # fmt: skip
+        "item_type",
+        "upload_type",
+        "first_level_category_name",
+        "second_level_category_name",
+        "third_level_category_name",
+        "fourth_level_category_name",
+    )
     assert log.item_attributes.values[3] == ("", "搞笑段子") and log.item_attributes.codes[1, 3] == 0
 
 

@@ -61,15 +61,17 @@ def test_one_hundred_thousand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "natural"),
     [
-        ("Good, the Bad and the Ugly, The (Buono, il brutto, il cattivo, Il) (1966)",
-         "The Good, the Bad and the Ugly (Il Buono, il brutto, il cattivo) (1966)"),
+        (
+            "Good, the Bad and the Ugly, The (Buono, il brutto, il cattivo, Il) (1966)",
+            "The Good, the Bad and the Ugly (Il Buono, il brutto, il cattivo) (1966)",
+        ),
         ("Bear, The (Ours, L') (1988)", "The Bear (L'Ours) (1988)"),
         ("Macbeth (a.k.a. Tragedy of Macbeth, The) (1971)", "Macbeth (a.k.a. The Tragedy of Macbeth) (1971)"),
         ("American President, The", "The American President"),
         ("Tinker, Tailor, Soldier, Spy (1979)", "Tinker, Tailor, Soldier, Spy (1979)"),
         ("Lust, Caution (Se, jie) (2007)", "Lust, Caution (Se, jie) (2007)"),
     ],
-)  # fmt: skip
+)
 def test_articles_go_to_the_front(title: str, natural: str) -> None:
     assert natural_title(title) == natural
 

@@ -42,9 +42,13 @@ def test_what_is_no_time(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("20231114", 1_699_920_000), ("20231114.0", 1_699_920_000),
-     ("20231114221320", 1_700_000_000), ("202311142213", 1_699_999_980)],
-)  # fmt: skip
+    [
+        ("20231114", 1_699_920_000),
+        ("20231114.0", 1_699_920_000),
+        ("20231114221320", 1_700_000_000),
+        ("202311142213", 1_699_999_980),
+    ],
+)
 def test_dates_in_digits(text: str, seconds: int) -> None:
     assert moment(text, digits=True) == (seconds, "dates")
 

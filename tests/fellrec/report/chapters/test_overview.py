@@ -30,12 +30,14 @@ def test_no_margin_is_told_where_it_would_not_hold(case: tuple[str, float, float
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"untested": {"met_before": 4, "untried": 2}},
-         "users who cannot be tested: 4 had their test items before, 2 have no history or no test item"),
+        (
+            {"untested": {"met_before": 4, "untried": 2}},
+            "users who cannot be tested: 4 had their test items before, 2 have no history or no test item",
+        ),
         ({"untested": {"met_before": 0, "untried": 0}}, ""),
         ({"repeated": 7}, "7 rows repeat the user, item and moment of another"),
     ],
-)  # fmt: skip
+)
 def test_what_data_leaves_out_or_repeats_is_told(tmp_path: Path, more: dict, said: str) -> None:
     ended = result()
     ended["data"] |= more
@@ -44,9 +46,11 @@ def test_what_data_leaves_out_or_repeats_is_told(tmp_path: Path, more: dict, sai
     clicks = "repeated" in more
     if clicks:
         ended["metrics"] |= {
-            "test": {"rows": 1, "auc": 0.5}, "validation": {"rows": 1}, "balance": {"auc": None},
+            "test": {"rows": 1, "auc": 0.5},
+            "validation": {"rows": 1},
+            "balance": {"auc": None},
             "baselines": {"warm_start": {"rows": 1}},
-        }  # fmt: skip
+        }
         ended["cost"]["client"]["bytes_up"] = None
     else:
         row = dict.fromkeys(("recall@10", "recall@20", "ndcg@10", "ndcg@20"), 0.5)

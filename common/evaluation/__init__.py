@@ -1,0 +1,1 @@
+"""How good something is: rankings, clicks, what it is held against, and how sure that is."""
