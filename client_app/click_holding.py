@@ -19,7 +19,7 @@ from common.data.clicks import ClickLog
 from common.data.prepare import ensure
 from common.data.sets import check_name
 from common.data.split import Part
-from common.errors import ConfigError, MessageError
+from common.errors import ConfigError, MessageError, RunError
 from common.home import data_home
 from common.messages import ClientFacts, SetFacts
 from common.recommenders.click.warm_start import ClickBase, item_codes, user_codes
@@ -82,11 +82,7 @@ class ClickHolding:
                 "give both, or neither (simulation)",
             )
         if key is not None:
-            log = load_clicks(Path(str(path)).expanduser())
-            base.check(log, log.user_keys)
-            alone = len(log.user_keys) == 1
-            names = [check_name(str(key) if alone else f"{key}-{user}") for user in range(len(log.user_keys))]
-            return cls(tuple(names), split_clicks(log), log.digest, False)
+            return cls._own(str(key), load_clicks(Path(str(path)).expanduser()), base)
         index, count = node.get("partition-id"), node.get("num-partitions")
         if not isinstance(index, int) or not isinstance(count, int):
             raise ConfigError(
@@ -99,6 +95,39 @@ class ClickHolding:
         here = {name: user for place, (name, user) in enumerate(everyone.items()) if place % count == index}
         part = log.restrict(list(here.values()), log.name)
         return cls(tuple(here), split_clicks(part), log.digest, True)
+
+    @classmethod
+    def of_client(cls, config: RunConfig, client: str, data: Path | None, base: ClickBase) -> ClickHolding:
+        """One client alone, by its name in the run; '' takes the first of the simulated ones.
+
+        ``data`` : the folder of the node that the client trained on; None takes the simulated client's rows.
+
+        Raises
+        ------
+        RunError : there is no such client.
+        DataError, ModelError : see :meth:`load`.
+        """
+        if data is None:
+            whole = cls.load(config, {"partition-id": 0, "num-partitions": 1}, base)
+        else:
+            log = load_clicks(data.expanduser())
+            whole = cls._own(client if len(log.user_keys) == 1 else client.rpartition("-")[0] or client, log, base)
+        client = client or whole.names[0]
+        if client not in whole.names:
+            last = f" to {whole.names[-1]}" if len(whole.names) > 1 else ""
+            raise RunError(
+                f"there is no client {client!r} in {str(data) if data else config.data.sets!r}",
+                f"it has {len(whole.names)}: {whole.names[0]}{last}",
+            )
+        return whole.only([client])
+
+    @classmethod
+    def _own(cls, key: str, log: ClickLog, base: ClickBase) -> ClickHolding:
+        """The users of a real node's own log, named by the node's ``client-key``, with their numbers where they are several."""
+        base.check(log, log.user_keys)
+        alone = len(log.user_keys) == 1
+        names = [check_name(key if alone else f"{key}-{user}") for user in range(len(log.user_keys))]
+        return cls(tuple(names), split_clicks(log), log.digest, False)
 
     def facts(self, attributes: Sequence[str]) -> tuple[ClientFacts, ...]:
         """What each client tells of its data, with its value of each of these attributes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +17,7 @@ from client_app.holding import Holding
 from client_app.items import Base, Shelf, frozen_in, item_matrix
 from client_app.memory import Memory
 from client_app.ranking import Scorer, fitted_evidence, recommender_scorer
+from client_app.recommendations import Recommendations, Recommended
 from client_app.title_finder import TitleFinder
 from common.config import RunConfig
 from common.errors import ConfigError, DataError
@@ -27,53 +27,6 @@ from common.recommenders.state import trained_state
 
 REASONS = 2
 """Items of the history that are named beside a recommendation, at most."""
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """One item.
-
-    Attributes
-    ----------
-    key : str
-        The source's own item id.
-    title : str
-        Title of the item.
-    score : float
-        Higher is better, comparable within one list only.
-    because : tuple of str
-        Titles of the history that lie nearest to it, nearest first: what it is alike, not an account of the score.
-    """
-
-    key: str
-    title: str
-    score: float
-    because: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """A history, newest first, and what is recommended, best first.
-
-    Attributes
-    ----------
-    client : str
-        Name of the client.
-    user : str
-        The user's own id; '' for somebody whose history was given.
-    history : tuple of str
-        Titles, newest first.
-    recommended : tuple of Recommended
-        Items, best first.
-    notes : tuple of str
-        Titles that were read as others.
-    """
-
-    client: str
-    user: str
-    history: tuple[str, ...]
-    recommended: tuple[Recommended, ...]
-    notes: tuple[str, ...] = ()
 
 
 class Recommending:
@@ -124,6 +77,11 @@ class Recommending:
     def client(self) -> str:
         """The client's name."""
         return self._holding.client
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The client's users, by their own ids."""
+        return self._holding.dataset.interactions.user_keys
 
     def for_user(self, user: str = "", top: int = 10) -> Recommendations:
         """The ``top`` unseen items for one user, or for the user with the median history length where none is named.

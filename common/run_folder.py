@@ -64,6 +64,10 @@ rounds so far."""
 _CHECKPOINT = re.compile(r"round-(\d{4,})")
 
 
+MOST_NAMED = 24
+"""Clients that an error names at most."""
+
+
 class RunFolder:
     """One run on disk. Every file is written to a temporary name, then renamed."""
 
@@ -219,8 +223,10 @@ class RunFolder:
         """
         path = self.path / "adapters" / f"{client}.safetensors"
         if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "nobody yet"
-            raise RunError(f"run {self.name!r} has no adapter for client {client!r}", f"it has one for {known}")
+            known = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+            named = (", ".join(known[:MOST_NAMED]) or "nobody yet") + more
+            raise RunError(f"run {self.name!r} has no adapter for client {client!r}", f"it has one for {named}")
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:

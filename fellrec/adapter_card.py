@@ -9,6 +9,7 @@ from typing import Any
 
 from common.config import RunConfig
 from common.models import EMBEDDED, EMBEDDED_PACKAGE
+from fellrec.card_sections import how, protection, trained_on
 from fellrec.export_settings import encoded_by
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -37,10 +38,6 @@ def adapter_card(
     gated = config.model.adapter == "gated"
     library = "" if gated else "library_name: peft\n"
     base_line = f"base_model: {hub}\n" if hub else ""
-    noised = privacy["mechanism"] not in (None, "none")
-    protection = privacy["mechanism"] if noised else "none"
-    if noised:
-        protection += f", epsilon {privacy['epsilon']}, delta {privacy['delta']}"
     split = "the whole model on the client"
     if config.split.on:
         split = f"{config.split.k} first and {config.split.m} last layers on the client, those between on the server"
@@ -62,15 +59,11 @@ as this client serves with it.{started}
 
 ## Trained on
 
-`{data["name"]}`{" (generated data: no claim about real users)" if data["generated"] else ""}: {data["users"]:,} users, \
-{data["items"]:,} items, {data["interactions"]:,} interactions, split {data["split"]}, digest `{data["digest"]}`. \
-{_inside(config)}
+{trained_on(data)} {_inside(config)}
 
 ## How
 
-Strategy `{run["strategy"]}`, {run["rounds"]} rounds, {run["clients"]} clients, {split}, seed {run["seed"]}, recipe \
-`{run["recipe"] or "-"}`, commit `{run["commit"] or "unknown"}`. Versions: \
-{", ".join(f"{name} {value}" for name, value in run["versions"].items())}.
+{how(run, split)}
 
 ## Measured
 
@@ -78,7 +71,7 @@ Strategy `{run["strategy"]}`, {run["rounds"]} rounds, {run["clients"]} clients, 
 
 ## Privacy
 
-Mechanism: {protection}. {privacy["assumptions"]}
+{protection(privacy)}
 
 ## Load it
 

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from client_app.recommend import Recommending
+from client_app.recommendations import Recommends
 from common.config import LOOPBACK
 from common.errors import ConfigError, DataError, FellrecError, RequestError, SplitError
 
@@ -58,7 +58,7 @@ class Asked(BaseModel):
         return self
 
 
-def api(recommending: Recommending, token: str, largest: int = LARGEST, waiting: int = MOST_WAITING) -> FastAPI:
+def api(recommending: Recommends, token: str, largest: int = LARGEST, waiting: int = MOST_WAITING) -> FastAPI:
     """The interface of one client as an ASGI app: ``POST /recommend`` with the token, ``GET /health`` without."""
     model, places, times = threading.Lock(), threading.BoundedSemaphore(waiting), deque[float](maxlen=KEPT_TIMES)
 

@@ -67,7 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "export": (
         "fellrec.commands.export:export_command",
-        "Write a client's adapter as a folder that PEFT loads on the base model, with a model card.",
+        "Write a client's adapter as a folder that PEFT loads on the base model, or its whole click model, with a card.",
     ),
     "split": (
         "fellrec.commands.split:split_command",

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,55 +32,45 @@ from common.recommenders.recommender import Recommender
 from common.recommenders.state import HEAD, trained_state
 from common.run_folder import RunFolder
 from fellrec.adapter_card import adapter_card
+from fellrec.click_export import export_click
+from fellrec.export_folder import Exported, check_empty, exporting
 from fellrec.export_settings import ITEMS, SETTINGS, encoded_by, export_settings
-from fellrec.recommending import refuse_other
 from fellrec.served import served_adapter
 from fellrec.serving import whole_recommender
 
 PROBES = ("A quiet evening.", "title: The Red Fox category: Animals", "1234567890 !?")
 """Texts, nobody's, on which the exported adapter must compute what the run's does."""
+CHECKED = "PEFT loads it on the base model, and it computes what the run's adapter does"
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
+def export(run: RunFolder, client: str, out: Path, data: Path | None = None) -> Exported:
+    """Writes what a client serves with, its adapter or its whole click model; the folder is there whole or not at all.
 
-    Attributes
+    Before it is given its name the folder is loaded as anybody would, an adapter by PEFT on the base model, and computes
+    probes.
+
+    Parameters
     ----------
-    parameters : of the adapter. moved : the largest difference that it makes to what the base model says of a probe.
-    projection : whether there is one beside the adapter. items : whether the client's item matrix is.
-    """
-
-    folder: Path
-    parameters: int
-    moved: float
-    projection: bool
-    items: bool
-
-
-def export(run: RunFolder, client: str, out: Path) -> Exported:
-    """Writes the adapter that a client serves with; the folder is there whole or not at all.
-
-    Before it is given its name the folder is loaded by PEFT on the base model, as anybody would, and computes probes.
+    data : the folder of a click model's client on its own machine, whose log names items and attributes; None takes the
+        simulated clients' log. An adapter needs none.
 
     Raises
     ------
     RunError : the run has no result, no such client, what it trained is no adapter that PEFT reads by itself, or the client
-        has lost its frozen item matrix.
-    ConfigError : ``out`` holds something.
-    ModelError : what was written computes something else than the run's adapter does.
+        has lost its frozen item matrix or private tensors.
+    ConfigError : ``out`` holds something, or there are ``data`` for an adapter.
+    ModelError : what was written computes something else than the run's model does.
     """
     config, result = run.config(), run.result()
     check_name(client)
-    _refuse(run, config)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ConfigError(f"--out is {str(out)!r}, which is not an empty folder", "name another")
+    if config.model.recommender == "click":
+        return export_click(run, config, result, client, out, data)
+    _refuse(run, config, data)
+    check_empty(out)
     adapter, items = served_adapter(run, client), _items(run, client, config)
     recommender = whole_recommender(config, adapter)
     expected = _probed(recommender.backbone, recommender.tokenizer)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    with exporting(out) as partial:
         count, head = _save(recommender, config, partial)
         if items is not None:
             save_file({"items": items}, partial / ITEMS)
@@ -94,10 +81,7 @@ def export(run: RunFolder, client: str, out: Path) -> Exported:
         told = {"base_model": hub, "base_digest": base} | told
         (partial / SETTINGS).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(adapter_card(client, config, result, base, hub, moved), encoding="utf-8")
-        os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return Exported(out, count, moved, head, items is not None)
+    return Exported(out, count, CHECKED, moved, head, items is not None)
 
 
 def base_name(name: str) -> str | None:
@@ -105,8 +89,9 @@ def base_name(name: str) -> str | None:
     return None if name == "embedded" or name.startswith(("home:", "/", "~")) else name
 
 
-def _refuse(run: RunFolder, config: RunConfig) -> None:
-    refuse_other(run, "be exported")
+def _refuse(run: RunFolder, config: RunConfig, data: Path | None) -> None:
+    if data is not None:
+        raise ConfigError(f"--data-path is {str(data)!r}, but an adapter is exported without data", "leave it out")
     if config.model.adapter == "full":
         raise RunError(
             f"run {run.name!r} has 'model.adapter' = {config.model.adapter!r}: there is no adapter to export",
@@ -134,7 +119,6 @@ def _save(recommender: Recommender, config: RunConfig, folder: Path) -> tuple[in
     state = trained_state(recommender)
     head = {name.removeprefix(HEAD): tensor for name, tensor in state.items() if name.startswith(HEAD)}
     paths = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
-    folder.mkdir(parents=True, exist_ok=True)
     if config.model.adapter == "gated":
         save_file(paths, folder / "gated.safetensors")
         (folder / "gated.json").write_text(json.dumps(_gated(recommender.backbone)) + "\n", encoding="utf-8")

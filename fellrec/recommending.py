@@ -9,20 +9,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from client_app.click_holding import ClickHolding
+from client_app.click_recommend import ClickRecommending
 from client_app.holding import Holding
 from client_app.items import Base
 from client_app.memory import Memory
 from client_app.node import all_clients, memory_folder
 from client_app.recommend import Recommending
+from client_app.recommendations import Recommends
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
+from common.recommenders.click.run import click_run
 from common.recommenders.evidence import Weights
 from common.run_folder import RunFolder
 from fellrec.served import served_adapter
 from fellrec.serving import split_recommender, whole_recommender
-
-TEXT = ("encoder", "generative")
-"""The recommenders that read titles, and so can answer to any history."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ServiceAt:
 @contextmanager
 def recommending(
     run: RunFolder, client: str = "", service: ServiceAt | None = None, data: Path | None = None
-) -> Iterator[Recommending]:
+) -> Iterator[Recommends]:
     """The recommender of a run's client.
 
     Parameters
@@ -49,61 +50,60 @@ def recommending(
 
     Raises
     ------
-    RunError : the run has no result, or no such client, or the client has lost its frozen item matrix.
+    RunError : the run has no result, or no such client, or the client has lost its frozen item matrix or private tensors.
     ConfigError : there is no token, or ``data`` without ``client``.
     """
     config, result = run.config(), run.result()
-    refuse_other(run, "recommend")
-    client, folder = _client(run, config, client, data)
+    if data is not None and not client:
+        raise ConfigError(f"--data-path is {str(data)!r}, but --client is ''", "say whose data they are")
     token = _token(run, config, service) if service is not None else ""
+    with ExitStack() as stack:
+        if config.model.recommender == "click":
+            yield _of_click(run, config, client, data)
+        else:
+            yield _of_text(run, config, result, client, service, token, data, stack)
+
+
+def _of_click(run: RunFolder, config: RunConfig, client: str, data: Path | None) -> Recommends:
+    click = click_run(config)
+    holding = ClickHolding.of_client(config, client, data, click.base)
+    model = click.of_client(served_adapter(run, holding.names[0]))
+    return ClickRecommending(model, holding, click.base.item_ids)
+
+
+def _of_text(
+    run: RunFolder,
+    config: RunConfig,
+    result: Mapping[str, Any],
+    client: str,
+    service: ServiceAt | None,
+    token: str,
+    data: Path | None,
+    stack: ExitStack,
+) -> Recommends:
+    """``stack`` ends the connection to the service."""
+    client, folder = _client(run, config, client, data)
     holding = Holding.load(client, folder, config.data.split)
     memory = Memory(memory_folder(config, {}, run.name, client))
     adapter, rounds = served_adapter(run, client), result["run"]["rounds"]
-    with ExitStack() as stack:
-        base: Base = nullcontext
-        if service is None:
-            recommender = whole_recommender(config, adapter)
-        else:
-            recommender, hosted = split_recommender(
-                config,
-                run.name,
-                client,
-                adapter,
-                service.address,
-                token,
-                service.root_certificate,
-                service.certificate,
-                service.key,
-            )
-            stack.enter_context(closing(hosted))
-            base = hosted.base
-        yield Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client), base)
-
-
-def users_of(run: RunFolder, client: str, data: Path | None = None) -> list[str]:
-    """The users of a run's client, by their own ids; ``data`` as in :func:`recommending`.
-
-    Raises
-    ------
-    RunError : the run has no such client.
-    """
-    config = run.config()
-    client, folder = _client(run, config, client, data)
-    return list(Holding.load(client, folder, config.data.split).dataset.interactions.user_keys)
-
-
-def refuse_other(run: RunFolder, what: str) -> None:
-    """Refuses a run whose model reads no titles.
-
-    Raises
-    ------
-    RunError : it is one.
-    """
-    kind = run.config().model.recommender
-    if kind not in TEXT:
-        raise RunError(
-            f"run {run.name!r} has 'model.recommender' = {kind!r}, which cannot {what}", f"choose a run of {TEXT!r}"
+    base: Base = nullcontext
+    if service is None:
+        recommender = whole_recommender(config, adapter)
+    else:
+        recommender, hosted = split_recommender(
+            config,
+            run.name,
+            client,
+            adapter,
+            service.address,
+            token,
+            service.root_certificate,
+            service.certificate,
+            service.key,
         )
+        stack.enter_context(closing(hosted))
+        base = hosted.base
+    return Recommending(recommender, holding, memory, config, rounds, chosen_weights(result, client), base)
 
 
 def chosen_weights(result: Mapping[str, Any], client: str) -> Weights | None:
@@ -119,8 +119,6 @@ def chosen_weights(result: Mapping[str, Any], client: str) -> Weights | None:
 
 def _client(run: RunFolder, config: RunConfig, client: str, data: Path | None) -> tuple[str, Path]:
     if data is not None:
-        if not client:
-            raise ConfigError(f"--data-path is {str(data)!r}, but --client is ''", "say whose data they are")
         return client, data
     clients = all_clients(config, config.home)
     client = client or next(iter(clients))

@@ -1,4 +1,4 @@
-"""``fellrec export``: a client's adapter as a stock PEFT folder."""
+"""``fellrec export``: a client's adapter as a stock PEFT folder, or its click model."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ def export_command(
     client: Annotated[str, typer.Option(help="The client whose adapter it is.")],
     out: Annotated[Path, typer.Option(help="The folder to write; it must not be there, or be empty.")],
     run: Run = "latest",
+    data_path: Annotated[
+        Path | None,
+        typer.Option(help="Of a click model: a client's data on its own machine; by default the simulated clients'."),
+    ] = None,
 ) -> None:
-    """Write a client's adapter as a folder that PEFT loads on the base model, with a model card.
+    """Write a client's adapter as a folder that PEFT loads on the base model, or its whole click model, with a card.
 
     Example: fellrec export latest --client ml-latest-small-0 --out adapter
     """
-    found = exports.export(RunFolder.find(run), client, out)
+    found = exports.export(RunFolder.find(run), client, out, data_path)
     console.print(f"{found.parameters:,} parameters in {found.folder}", markup=False)
-    console.print("checked: PEFT loads it on the base model, and it computes what the run's adapter does", markup=False)
+    console.print(f"checked: {found.checked}", markup=False)
     if not found.moved:
-        console.print("note: it computes what the base model alone does; nothing was learned", markup=False)
+        console.print("note: it computes what the untrained model does; nothing was learned", markup=False)
     if found.projection:
         console.print("projection.safetensors: what PEFT has no place for; README.md says how to use it", markup=False)
     if found.items:

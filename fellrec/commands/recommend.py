@@ -23,7 +23,7 @@ from fellrec.deferred import Deferred
 from fellrec.terminal import Terminal
 
 if TYPE_CHECKING:
-    from client_app.recommend import Recommendations, Recommending
+    from client_app.recommendations import Recommendations, Recommends
     from fellrec import recommending as recommenders
     from fellrec.recommending import ServiceAt
 else:
@@ -135,7 +135,7 @@ def _ids(path: Path) -> list[str]:
     return found
 
 
-def _write(ready: Recommending, users: Sequence[str], top: int, out: Path) -> None:
+def _write(ready: Recommends, users: Sequence[str], top: int, out: Path) -> None:
     """One line per user, in order; the file is there whole or not at all."""
     if not out.parent.is_dir():
         raise ConfigError(f"--out is {str(out)!r}, but there is no folder {str(out.parent)!r}", "make it first")

@@ -45,7 +45,7 @@ def serve_command(
     if not config.split.on:
         raise RunError(
             f"run {folder.name!r} was trained without the split",
-            "its clients hold the whole model: use `fellrec recommend`",
+            "its clients hold the whole model, as those of a click model always do: use `fellrec recommend` or `fellrec api`",
         )
     place = {
         "host": host,

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from fellrec.deferred import Deferred
 from fellrec.python.rows import Rows
 
 if TYPE_CHECKING:
-    from client_app.recommend import Recommendations, Recommending
+    from client_app.recommendations import Recommendations, Recommends
 
 if TYPE_CHECKING:
     from fellrec import recommending as recommenders
@@ -45,16 +44,16 @@ class Recommender:
     ) -> None:
         at = None
         if service:
-            place = None if token is None else Path(token)
-            at = recommenders.ServiceAt(service, place, root_certificate, certificate, key)
+            kept = None if token is None else Path(token)
+            at = recommenders.ServiceAt(service, kept, root_certificate, certificate, key)
         elif token is not None or root_certificate or certificate or key:
             raise ConfigError(
                 "'token', 'root_certificate', 'certificate' and 'key' are for a service, but 'service' is ''",
                 "give service='host:port' too",
             )
         self._stack = ExitStack()
-        self._folder, self._data = folder, None if data is None else Path(data)
-        self._ready: Recommending = self._stack.enter_context(recommenders.recommending(folder, client, at, self._data))
+        self._folder, place = folder, None if data is None else Path(data)
+        self._ready: Recommends = self._stack.enter_context(recommenders.recommending(folder, client, at, place))
 
     def __enter__(self) -> Recommender:
         return self
@@ -71,11 +70,10 @@ class Recommender:
         """The client's name."""
         return self._ready.client
 
-    @cached_property
+    @property
     def users(self) -> list[str]:
         """The client's users, by their own ids."""
-        found: list[str] = recommenders.users_of(self._folder, self.client, self._data)
-        return found
+        return list(self._ready.users)
 
     def recommend(
         self, *, user: str | int | None = None, history: str | Sequence[str] | None = None, top: int = 10
@@ -83,7 +81,8 @@ class Recommender:
         """The ``top`` unseen items for a user, or for somebody new; best first.
 
         A row has ``place``, ``key`` (the source's own item id), ``title``, ``score`` (comparable within one list only) and
-        ``because`` (titles of the history that lie nearest to it).
+        ``because`` (titles of the history that lie nearest to it). Of a click model ``title`` is the key with what the log
+        knows of the item, ``score`` the probability of a click, and ``because`` empty; the client is its one user.
 
         Parameters
         ----------
@@ -92,8 +91,8 @@ class Recommender:
 
         Raises
         ------
-        ConfigError : both a user and a history, an empty history, or ``top`` below 1. DataError : no such user, or nothing in
-        the catalogue is like a title.
+        ConfigError : both a user and a history, an empty history, a history for a click model, or ``top`` below 1.
+        DataError : no such user, or nothing in the catalogue is like a title.
         """
         found = self._found(user, history, top)
         for note in found.notes:

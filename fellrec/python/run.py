@@ -157,7 +157,7 @@ class Run:
 
         Raises
         ------
-        RunError : the run has not ended, has no such client, or cannot recommend (a click model).
+        RunError : the run has not ended, has no such client, or the client's private tensors are not on this machine.
         ConfigError : a token without a service, or ``data`` without ``client``.
         """
         return Recommender(

@@ -106,3 +106,11 @@ def test_a_run_that_got_its_name_by_itself_is_resumed_by_it(fellrec_home: Path) 
     begun = RunFolder.create(from_flat({"home": str(fellrec_home)}), "beef")
     again = from_flat({"home": str(fellrec_home), "run-name": begun.name, "resume": True, "evaluate.test-users": 5})
     assert RunFolder.reopen(again).path == begun.path
+
+
+def test_an_error_names_some_of_very_many_clients(fellrec_home: Path) -> None:
+    (fellrec_home / "runs" / "one" / "adapters").mkdir(parents=True)
+    for client in range(30):
+        (fellrec_home / "runs" / "one" / "adapters" / f"c-{client:02d}.safetensors").touch()
+    with pytest.raises(RunError, match="no adapter for client 'x'.*c-00, .*c-23 and 6 more"):
+        RunFolder(fellrec_home / "runs" / "one").load_adapter("x")

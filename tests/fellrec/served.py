@@ -6,9 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.run_folder import RunFolder
+from tests.clicks import click_settings
 from tests.federation import federate, tiny_causal_settings, tiny_settings
 
-MAKERS: dict[str, Callable[..., dict]] = {"encoder": tiny_settings, "generative": tiny_causal_settings}
+MAKERS: dict[str, Callable[..., dict]] = {
+    "encoder": tiny_settings,
+    "generative": tiny_causal_settings,
+    "click": click_settings,
+}
 
 
 class Runs:

@@ -19,7 +19,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from client_app.recommend import Recommendations, Recommended, Recommending
+from client_app.recommendations import Recommendations, Recommended, Recommends
 from common.errors import ConfigError, DataError, SplitError
 from fellrec.api import LARGEST, api, serve
 from fellrec.commands.api import secret_at
@@ -29,7 +29,7 @@ TOKEN = "t" * 40
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
-class Answers(Recommending):
+class Answers(Recommends):
     """Answers without a model; ``fault`` is raised in place of an answer."""
 
     def __init__(self) -> None:

@@ -252,8 +252,7 @@ def test_what_computes_something_else_is_not_written(
 def test_what_peft_cannot_hold_is_refused(runs: Runs, fellrec_home: Path, tmp_path: Path) -> None:
     run = runs.get("encoder")
     settings = json.loads((run.path / "config.json").read_text())
-    clicks = {"model.recommender": "click", "model.name": "home:x", "strategy.name": "fedpa", "data.sets": "clicks"}
-    for changed in (clicks, {"model.adapter": "full"}, {"model.positions": "recformer"}):
+    for changed in ({"model.adapter": "full"}, {"model.positions": "recformer"}):
         other = RunFolder(tmp_path / "other")
         other.path.mkdir(exist_ok=True)
         (other.path / "config.json").write_text(json.dumps(settings | changed))
@@ -262,6 +261,8 @@ def test_what_peft_cannot_hold_is_refused(runs: Runs, fellrec_home: Path, tmp_pa
             export(other, "toy-1", tmp_path / "out")
     with pytest.raises(RunError, match="toy-9"):
         export(run, "toy-9", tmp_path / "out")
+    with pytest.raises(ConfigError, match="--data-path is '.*exported without data"):
+        export(run, "toy-1", tmp_path / "out", tmp_path)
     with pytest.raises(ConfigError, match=r"\.\./toy-1"):
         export(run, "../toy-1", tmp_path / "out")
     (tmp_path / "full").mkdir()

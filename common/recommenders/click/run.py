@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from common.adapters.gated import GatedSettings
 from common.config import ClickConfig, FedpaConfig, RunConfig
-from common.errors import ConfigError
+from common.errors import ConfigError, ModelError
 from common.models import resolve
 from common.recommenders.click.model import ClickModel
 from common.recommenders.click.warm_start import ClickBase
@@ -38,6 +41,27 @@ class ClickRun:
         scopes = scopes or (Scope.PRIVATE, *MIXED)
         state = self.model.state_dict()
         return {name: state[name].detach().clone() for name in state if self.scopes[name] in scopes}
+
+    def of_client(self, trained: Mapping[str, Tensor]) -> ClickModel:
+        """A copy of the model with all trained tensors of one client.
+
+        Raises
+        ------
+        ModelError : names or shapes are not those of this model, or values are not finite.
+        """
+        own = self.start()
+        wrong = sorted(trained.keys() ^ own.keys())
+        wrong += [name for name in own.keys() & trained.keys() if trained[name].shape != own[name].shape]
+        if wrong:
+            raise ModelError(
+                f"the client's tensor {wrong[0]!r} does not fit the run's click model",
+                "restore the warm start that the run began with",
+            )
+        if not all(torch.isfinite(tensor).all() for tensor in trained.values()):
+            raise ModelError("the client's tensors hold values that are not finite", "run again")
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.model.state_dict() | dict(trained))
+        return model.requires_grad_(False)
 
 
 def click_run(config: RunConfig) -> ClickRun:

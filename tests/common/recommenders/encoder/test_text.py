@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from common.recommenders.encoder.text import ItemTexts, Special, compose, item_text, special_tokens, tokenise_items
+from common.recommenders.encoder.text import (
+    ItemTexts,
+    Special,
+    compose,
+    item_text,
+    special_tokens,
+    tokenise_items,
+)
 from tests.common.recommenders.tiny import WORDS, tokenizer
 
 ITEMS = [{"title": "red fox", "category": "bear"}, {"title": "blue owl"}, {"title": "green", "category": ""}]
