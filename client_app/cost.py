@@ -16,7 +16,9 @@ def client_cost(recommender: Recommender, shelf: Shelf, config: RunConfig) -> di
     Parameters are those that this process holds, operations those of one training step as torch counts them, peak memory
     is that of the whole process. Base weights are counted from their shapes, in bytes of the type they are held in.
     """
-    model, cut = config.model, Cut(config.split.k, config.split.m)
+    model = config.model
+    # without the split its settings say nothing, and need not fit the model
+    cut = Cut(config.split.k, config.split.m) if config.split.on else Cut(0, 0)
     weights = cost(resolve(model.name), cut, model.recommender == "generative", DTYPES[model.dtype])
     trained = sum(parameter.numel() for parameter in recommender.parameters() if parameter.requires_grad)
     return {

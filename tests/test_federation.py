@@ -325,6 +325,13 @@ def test_void_rounds_are_held_anew_when_a_run_is_resumed(fellrec_home: Path) -> 
     assert sorted(path.name for path in kept.iterdir()) == ["round-0003", "round-0004"]
 
 
+def test_a_model_too_small_for_the_default_cut_runs_without_the_split(fellrec_home: Path) -> None:
+    settings = tiny_settings(fellrec_home, num_server_rounds=1, split__k=3, split__m=1)
+    federate(settings)
+    cost = result(fellrec_home)["cost"]["client"]
+    assert cost["weights_bytes"] == cost["weights_bytes_whole"] > 0
+
+
 def test_a_void_round_that_stays_is_told_wherever_the_numbers_are(fellrec_home: Path) -> None:
     federate(tiny_settings(fellrec_home), faults={("toy-0", 1): broken, ("toy-1", 1): broken})
     found = result(fellrec_home)
