@@ -24,19 +24,6 @@ BUILD = (
 )
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel's packages, which go before the editable ones of the tests' own environment."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(CHECKOUT)]
-    subprocess.run(build, check=True, timeout=120)
-    (wheel,) = folder.glob("fellrec-*.whl")
-    install = [*pip, "install", "--no-deps", "--no-index", "--target", str(folder / "site"), str(wheel)]
-    subprocess.run(install, check=True, timeout=120)
-    return folder / "site"
-
-
 def python(installed: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A Python that has the wheel alone, in a folder outside of the checkout."""
     elsewhere = home.parent / "elsewhere"

@@ -1,4 +1,4 @@
-"""docs/python.md: its blocks run from top to bottom in one namespace, in a process and a home of their own."""
+"""docs/python.md: its blocks run from top to bottom in one namespace, in a process that has the wheel and no checkout."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from pathlib import Path
 import pytest
 
 import fellrec
-from tests.docs.pages import CHECKOUT, blocks
+from tests.docs.pages import blocks
 
 PAGE = "docs/python.md"
 
 
-def test_the_page_runs_as_it_stands(tmp_path: Path) -> None:
+def test_the_page_runs_as_it_stands(installed: Path, tmp_path: Path) -> None:
     parts = [block for block in blocks(PAGE) if block.language == "python"]
     program = tmp_path / "page.py"
     # a line of the program is the line of the page
     lines: list[str] = []
     for part in parts:
         lines += [""] * (part.line - len(lines)) + part.text.splitlines()
+    lines += ["import fellrec", f"assert fellrec.__file__.startswith({str(installed)!r}), fellrec.__file__"]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = os.environ | {
         "FELLREC_HOME": str(tmp_path / "home"),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(installed),
     }
     done = subprocess.run(
         [sys.executable, str(program)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500
