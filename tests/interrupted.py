@@ -16,7 +16,12 @@ import psutil
 WITHIN = 10.0
 """Seconds in which all of a command has to be gone."""
 
-MAIN = "from fellrec.cli import main; main()"
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and so their tests, ignore Ctrl-C
+from fellrec.cli import main
+main()
+"""
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, RunError
-from common.low_rank import Adapter, Merge
+from common.low_rank import Adapter, Merge, mean_adapter
 from server_app.aggregation.merge import merge as merge_adapters
 
 
@@ -50,6 +50,9 @@ class RoundAverage:
         if client not in self._kept:
             raise RunError(f"no mixed adapter of client {client!r} is remembered", "add a round before its mean")
         kept = list(self._kept[client])
+        if self.merge == "factors":
+            # as a client averages what it keeps: a tensor is the same to the bit on either side of the cut
+            return mean_adapter(kept)
         weights = torch.full((len(kept), len(kept)), 1.0 / len(kept), dtype=torch.float64)
         return merge_adapters(self.merge, kept, weights).adapters[-1]
 

@@ -77,8 +77,9 @@ def test_a_click_models_run_is_read_in_the_same_way(home: Path) -> None:
         and len(run.clients) == len(run.result["metrics"]["clients"]) == 12
     )
     assert "strategy fedpa, clients 12" in repr(run) and "AUC" in run.table()
-    with pytest.raises(fellrec.RunError, match="cannot recommend"):
-        run.recommender()
+    with run.recommender() as recommender:
+        rows = recommender.recommend(user=recommender.users[0], top=2)
+    assert [row["place"] for row in rows] == [1, 2] and 0.0 < rows[1]["score"] <= rows[0]["score"] < 1.0
 
 
 def test_the_report_is_written_where_it_is_asked_for(home: Path, tmp_path: Path) -> None:
