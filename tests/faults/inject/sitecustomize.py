@@ -74,7 +74,7 @@ def in_client_app(module: ModuleType) -> None:
     def reads(inner: Callable) -> Callable:
         def call(message: Any) -> Any:
             read = inner(message)
-            (client,) = read.clients
+            client = read.clients[0]
             task.update(client=client, round=read.round, steps=0, trains=message.metadata.message_type == "train")
             if strikes("send", read.round, ("client",), client):
                 die()
