@@ -49,15 +49,25 @@ def compare(
 
     Parameters
     ----------
-    variants : what each changes of the recipe, by a name of small letters, digits and dashes: ``{"fedavg": {"strategy.name":
-        "fedavg"}}``. seeds : which, or how many: 0, 1, 2, ... against : the variant that the others are compared with; None
-        takes the first. settings : for all; ``{seed}`` in a text stands for the seed. name : the comparison's; '' takes the
-        recipe's. The other parameters are those of :func:`fellrec.run`.
+    recipe : str, path or mapping
+        A recipe's name, its path, or its content.
+    variants : mapping
+        Changes of the recipe, by a name of small letters, digits and dashes: ``{"fedavg": {"strategy.name": "fedavg"}}``.
+    seeds : int or sequence of int
+        Seeds, or how many of them: 0, 1, 2, ...
+    against : str, optional
+        Variant that the others are compared with; None takes the first.
+    settings : mapping, optional
+        Settings of all variants; ``{seed}`` in a text stands for the seed.
+    name : str
+        The comparison's name; '' takes the recipe's.
+    in_process, listen, quiet, nodes, cpus
+        As of :func:`fellrec.run`.
 
     Raises
     ------
-    ConfigError : there is no variant, ``against`` is none, no seed, or settings will not do. RunError : a run failed, or one of
-    a wanted name has other settings.
+    ConfigError : there is no variant, ``against`` is none, no seed, or settings will not do.
+    RunError : a run failed, or one of a wanted name has other settings.
     """
     base, common = recipe_settings(recipe), flat_settings(settings or {})
     _check(base, common, variants, name)
@@ -105,7 +115,10 @@ class Compared:
 
     Attributes
     ----------
-    summary : ``comparison.json``; ``docs/compare.md`` says its form. path : where it is.
+    summary : dict
+        ``comparison.json``; ``docs/compare.md`` says its form.
+    path : Path
+        Where the file is.
     """
 
     def __init__(self, summary: dict[str, Any], path: Path) -> None:

@@ -36,11 +36,22 @@ def prepare(
 
     Parameters
     ----------
-    name : one of the named sets of ``docs/data.md``, or a name for your own two tables. raw : the folder with a named set's
-        files; None downloads them, where the source allows that and the licence is accepted.
-    items, interactions : your own tables, CSV. core : keep users and items with this many interactions or more; 0 keeps all.
-    top_items : keep the most popular items only, this many; 0 keeps all. called : the prepared set's name; '' takes ``name``
-        with the filters. home : where fellrec keeps things; '' takes ``$FELLREC_HOME``, by default ``~/.fellrec``.
+    name : str
+        One of the named sets of ``docs/data.md``, or a name for your own two tables.
+    raw : str or path, optional
+        Folder with a named set's files; None downloads them, where the source allows that and the licence is accepted.
+    items, interactions : str or path, optional
+        Your own tables, CSV.
+    core : int
+        Fewest interactions of a user and of an item that are kept; 0 keeps all.
+    top_items : int
+        Number of the most popular items that are kept; 0 keeps all.
+    called : str
+        The prepared set's name; '' takes ``name`` with the filters.
+    accept_licence : bool
+        Whether the source's licence is accepted.
+    home : str or path
+        Folder where fellrec keeps things; '' takes ``$FELLREC_HOME``, by default ``~/.fellrec``.
 
     Returns
     -------
@@ -49,7 +60,8 @@ def prepare(
 
     Raises
     ------
-    ConfigError : settings that do not go together. DataError : data that cannot be had or read, or leave nobody to be tested.
+    ConfigError : settings that do not go together.
+    DataError : data that cannot be had or read, or leave nobody to be tested.
     """
     _, report, folder = preparing.prepare(
         name,

@@ -86,8 +86,13 @@ class Recommender:
 
         Parameters
         ----------
-        user : the user's own id; without it and a history, one of median activity. history : titles that somebody new has
-            met, oldest first; nothing of it is stored. A title that is read as another one is a ``UserWarning``.
+        user : str or int, optional
+            The user's own id; without it and a history, one of median activity.
+        history : str or sequence of str, optional
+            Titles that somebody new has met, oldest first; nothing of it is stored. A title that is read as another one is a
+            ``UserWarning``.
+        top : int
+            Number of items, at least 1.
 
         Raises
         ------

@@ -151,9 +151,16 @@ class Run:
 
         Parameters
         ----------
-        client : '' takes the first. data : the folder of the client's data on its own machine; None takes the simulated
-            client's. service : host:port of ``fellrec serve``; '' runs all layers here. token : file with the client's token
-            for it. root_certificate, certificate, key : PEM files for a service beyond loopback.
+        client : str
+            Key of the client; '' takes the first.
+        data : str or path, optional
+            Folder of the client's data on its own machine; None takes the simulated client's.
+        service : str
+            host:port of ``fellrec serve``; '' runs all layers here.
+        token : str or path, optional
+            File with the client's token for the service.
+        root_certificate, certificate, key : str
+            PEM files for a service beyond loopback.
 
         Raises
         ------

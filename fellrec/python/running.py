@@ -42,14 +42,22 @@ def run(
 
     Parameters
     ----------
-    recipe : a recipe's name, its path, or its content as a mapping. settings : changes some, by their names in
-        ``docs/configuration.md``: ``{"num-server-rounds": 3, "train": {"examples": 64}}``.
-    in_process : in this process, clients in turn; by default in a Flower of its own, as ``fellrec run`` does, which
-        takes longer to start. Both give the same numbers, with hosted layers to the last bit where Flower's ServerApp, too,
-        computes with ``cpus`` threads (``OMP_NUM_THREADS``).
-    listen : called with every event. Without it, progress is printed as lines, unless ``quiet``.
-    nodes : simulated SuperNodes, to which the clients are dealt. cpus : CPU cores for each client at work; in this process
-        torch's threads during the run.
+    recipe : str, path or mapping
+        A recipe's name, its path, or its content.
+    settings : mapping, optional
+        Changes of some, by their names in ``docs/configuration.md``: ``{"num-server-rounds": 3, "train": {"examples": 64}}``.
+    in_process : bool
+        In this process, clients in turn; by default in a Flower of its own, as ``fellrec run`` does, which takes longer to
+        start. Both give the same numbers, with hosted layers to the last bit where Flower's ServerApp, too, computes with
+        ``cpus`` threads (``OMP_NUM_THREADS``).
+    listen : callable, optional
+        Called with every event. Without it, progress is printed as lines, unless ``quiet``.
+    quiet : bool
+        Whether nothing is printed.
+    nodes : int
+        Simulated SuperNodes, to which the clients are dealt.
+    cpus : int
+        CPU cores for each client at work; in this process torch's threads during the run.
 
     Raises
     ------
